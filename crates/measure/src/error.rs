@@ -1,0 +1,332 @@
+//! Why a measurement or one operation of it did not succeed: the closed set of reasons, and who belongs to which.
+//!
+//! Every cause that reaches a label is one of [`Reason`]. Server replies and error texts stay in [`Failure::message`],
+//! for reports and logs only. How a reason is judged (grade, outcome) belongs to the daemon's `verdict`.
+
+use std::{fmt, io};
+
+use redis::RedisError;
+use serde::{Deserialize, Serialize};
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// The closed set of causes. Each is a label value; none is ever invented at run time.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Reason { $($(#[$doc])* $variant,)* }
+
+        impl Reason {
+            /// Every reason, in the order of the documentation.
+            pub const ALL: &'static [Reason] = &[$(Reason::$variant,)*];
+
+            /// The label value: `snake_case`, never renamed.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Reason::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The host name could not be resolved.
+    Dns = "dns",
+    /// Nobody listens at the address.
+    ConnectRefused = "connect_refused",
+    /// The connection was not established in time.
+    ConnectTimeout = "connect_timeout",
+    /// The server's certificate is past its time.
+    TlsExpired = "tls_expired",
+    /// The server's certificate is for another name.
+    TlsName = "tls_name",
+    /// The server's certificate has no known issuer.
+    TlsUntrusted = "tls_untrusted",
+    /// The TLS handshake failed in any other way.
+    TlsProtocol = "tls_protocol",
+    /// The server wants a password and got none (`NOAUTH`).
+    AuthRequired = "auth_required",
+    /// The server refused the user or password (`WRONGPASS`).
+    AuthRejected = "auth_rejected",
+    /// The user may not run this command or touch this key (`NOPERM`).
+    Denied = "denied",
+    /// The server is still loading its data (`LOADING`).
+    Loading = "loading",
+    /// A script holds the server (`BUSY`).
+    Busy = "busy",
+    /// A replica without its master refuses stale reads (`MASTERDOWN`).
+    Masterdown = "masterdown",
+    /// The cluster does not cover all slots (`CLUSTERDOWN`).
+    Clusterdown = "clusterdown",
+    /// The key lives on another node (`MOVED`, `ASK`, `CROSSSLOT`).
+    Moved = "moved",
+    /// The server is a read-only replica (`READONLY`).
+    Readonly = "readonly",
+    /// The server is at `maxmemory` and may not evict (`OOM`).
+    Oom = "oom",
+    /// The server cannot persist and refuses writes (`MISCONF`).
+    Misconf = "misconf",
+    /// Too few replicas for a write (`NOREPLICAS`).
+    Noreplicas = "noreplicas",
+    /// The server turned the connection away (`maxclients`, protected mode).
+    Rejected = "rejected",
+    /// No reply within the operation's own timeout.
+    Timeout = "timeout",
+    /// The connection ended while a reply was due.
+    Reset = "reset",
+    /// What came back was not a valid reply.
+    Protocol = "protocol",
+    /// The server does not know the command.
+    Unsupported = "unsupported",
+    /// No free connection in the pool within its wait timeout.
+    PoolTimeout = "pool_timeout",
+    /// The whole run took longer than its timeout.
+    Deadline = "deadline",
+    /// The probe itself broke; a defect of redprobe.
+    Panic = "panic",
+    /// The previous run of this job, or another exclusive one on the target, was still going.
+    Overlap = "overlap",
+    /// Another redprobe holds the target's lease.
+    Lease = "lease",
+    /// The target is not in a state in which this may run.
+    Precondition = "precondition",
+    /// The configuration does not allow this effect on this target.
+    EffectNotAllowed = "effect_not_allowed",
+    /// The canary connection stopped being answered while load ran.
+    Canary = "canary",
+    /// Keys that are not ours were evicted while the probe ran.
+    ForeignEviction = "foreign_eviction",
+    /// The server restarted during the run.
+    Restarted = "restarted",
+    /// The run was cancelled, by a stop of the daemon or by hand.
+    Cancelled = "cancelled",
+    /// A setting was changed by somebody else meanwhile and was left alone.
+    RestoreConflict = "restore_conflict",
+    /// None of the above; the message in the report says more.
+    Other = "other",
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Reason {
+    /// The reason for the first word of a Redis error reply, such as `OOM` in `-OOM command not allowed`.
+    #[must_use]
+    pub fn from_code(code: &str) -> Self {
+        match code {
+            "NOAUTH" => Reason::AuthRequired,
+            "WRONGPASS" => Reason::AuthRejected,
+            "NOPERM" => Reason::Denied,
+            "LOADING" => Reason::Loading,
+            "BUSY" => Reason::Busy,
+            "MASTERDOWN" => Reason::Masterdown,
+            "CLUSTERDOWN" => Reason::Clusterdown,
+            "MOVED" | "ASK" | "CROSSSLOT" => Reason::Moved,
+            "READONLY" => Reason::Readonly,
+            "OOM" => Reason::Oom,
+            "MISCONF" => Reason::Misconf,
+            "NOREPLICAS" => Reason::Noreplicas,
+            "DENIED" => Reason::Rejected,
+            _ => Reason::Other,
+        }
+    }
+
+    /// The reason for a whole error line without its `-`. Some causes share the code `ERR` and differ in the text.
+    #[must_use]
+    pub fn from_error_line(line: &str) -> Self {
+        let code = line.split(' ').next().unwrap_or_default();
+        match Self::from_code(code) {
+            Reason::Other if line.contains("max number of clients") => Reason::Rejected,
+            Reason::Other if line.contains("unknown command") || line.contains("unknown subcommand") => {
+                Reason::Unsupported
+            }
+            Reason::Other if line.contains("Protocol error") => Reason::Protocol,
+            Reason::Other
+                if line.contains("invalid password") || line.contains("invalid username-password") =>
+            {
+                Reason::AuthRejected
+            }
+            reason => reason,
+        }
+    }
+
+    /// Whether an operation that ended so may still have been carried out: the request left, no answer came.
+    #[must_use]
+    pub const fn is_indeterminate(self) -> bool {
+        matches!(self, Reason::Timeout | Reason::Reset | Reason::Protocol)
+    }
+}
+
+/// One failure: its closed reason, and the text for reports and logs.
+///
+/// The message never carries a secret: it is built from server replies and system errors, not from URLs.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{reason}: {message}")]
+pub struct Failure {
+    /// The label.
+    pub reason: Reason,
+    /// The text, for people.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure of this reason with this text.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        let reason = match error.kind() {
+            io::ErrorKind::ConnectionRefused => Reason::ConnectRefused,
+            io::ErrorKind::TimedOut => Reason::Timeout,
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::NotConnected => Reason::Reset,
+            io::ErrorKind::InvalidData => tls_reason(&error.to_string()),
+            _ => Reason::Other,
+        };
+        Self::new(reason, error.to_string())
+    }
+}
+
+impl From<RedisError> for Failure {
+    fn from(error: RedisError) -> Self {
+        Self::new(redis_reason(&error), error.to_string())
+    }
+}
+
+/// The reason for an error of the redis crate. Its `ErrorKind` lacks most server codes, so the code comes first;
+/// name resolution and TLS show only in the text.
+fn redis_reason(error: &RedisError) -> Reason {
+    if error.kind() == redis::ErrorKind::AuthenticationFailed {
+        return Reason::AuthRejected;
+    }
+    if let Some(code) = error.code() {
+        return match Reason::from_code(code) {
+            Reason::Other => Reason::from_error_line(&error.to_string()),
+            reason => reason,
+        };
+    }
+    let text = error.to_string();
+    if error.is_timeout() {
+        Reason::Timeout
+    } else if error.is_connection_refusal() {
+        Reason::ConnectRefused
+    } else if error.kind() == redis::ErrorKind::Parse {
+        Reason::Protocol
+    } else if text.contains("lookup address") || text.contains("No address found") {
+        Reason::Dns
+    } else if text.contains("certificate") || text.contains("tls") || text.contains("TLS") {
+        tls_reason(&text)
+    } else if error.is_connection_dropped() {
+        Reason::Reset
+    } else {
+        Reason::from_error_line(&text)
+    }
+}
+
+fn tls_reason(text: &str) -> Reason {
+    if text.contains("Expired") || text.contains("expired") {
+        Reason::TlsExpired
+    } else if text.contains("NotValidForName") || text.contains("not valid for name") {
+        Reason::TlsName
+    } else if text.contains("UnknownIssuer") || text.contains("unknown issuer") {
+        Reason::TlsUntrusted
+    } else {
+        Reason::TlsProtocol
+    }
+}
+
+/// Why a probe has no report. The runner turns it into the outcome of the same name.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ProbeError {
+    /// Not measured: something went wrong.
+    #[error("{0}")]
+    Failed(Failure),
+    /// Not measured: the target is not in a state in which this may run.
+    #[error("skipped: {0}")]
+    Skipped(Failure),
+    /// Stopped half-way, because going on could have done harm.
+    #[error("halted: {0}")]
+    Halted(Failure),
+}
+
+impl ProbeError {
+    /// Not measured, for this reason.
+    pub fn failed(reason: Reason, message: impl Into<String>) -> Self {
+        Self::Failed(Failure::new(reason, message))
+    }
+
+    /// Skipped, for this reason.
+    pub fn skipped(reason: Reason, message: impl Into<String>) -> Self {
+        Self::Skipped(Failure::new(reason, message))
+    }
+
+    /// Halted, for this reason.
+    pub fn halted(reason: Reason, message: impl Into<String>) -> Self {
+        Self::Halted(Failure::new(reason, message))
+    }
+
+    /// The failure inside.
+    #[must_use]
+    pub const fn failure(&self) -> &Failure {
+        match self {
+            Self::Failed(failure) | Self::Skipped(failure) | Self::Halted(failure) => failure,
+        }
+    }
+}
+
+impl<E: Into<Failure>> From<E> for ProbeError {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reason_names_are_unique_snake_case() {
+        let mut names: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Reason::ALL.len());
+        assert!(names.iter().all(|name| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+    }
+
+    #[test]
+    fn serde_uses_the_label() {
+        for reason in Reason::ALL {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+        }
+    }
+
+    #[test]
+    fn error_lines_map_to_reasons() {
+        for (line, reason) in [
+            ("OOM command not allowed when used memory > 'maxmemory'.", Reason::Oom),
+            ("ERR max number of clients reached", Reason::Rejected),
+            ("ERR unknown command 'CONFIG', with args beginning with: ", Reason::Unsupported),
+            ("NOAUTH Authentication required.", Reason::AuthRequired),
+            ("WRONGPASS invalid username-password pair or user is disabled.", Reason::AuthRejected),
+            ("NOPERM this user has no permissions to run the 'set' command", Reason::Denied),
+            ("DENIED Redis is running in protected mode because", Reason::Rejected),
+            ("WRONGTYPE Operation against a key holding the wrong kind of value", Reason::Other),
+        ] {
+            assert_eq!(Reason::from_error_line(line), reason, "{line}");
+        }
+    }
+
+    #[test]
+    fn end_of_stream_is_a_reset() {
+        let failure = Failure::from(io::Error::from(io::ErrorKind::UnexpectedEof));
+        assert_eq!(failure.reason, Reason::Reset);
+    }
+}

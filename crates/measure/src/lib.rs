@@ -1,0 +1,25 @@
+//! The measuring core: honest load, latency and facts of one Redis server, seen from the client's side.
+//!
+//! What is here works with times, bytes, connections and replies. What must never be here: configuration files,
+//! HTTP, Prometheus, schedules, or a judgement of whether a number is good. Those belong to the daemon around it.
+
+pub mod clock;
+pub mod conn;
+pub mod error;
+pub mod facts;
+pub mod fault;
+pub mod keys;
+pub mod latency;
+pub mod load;
+pub mod metric;
+pub mod pace;
+pub mod report;
+pub mod wire;
+
+mod attribute;
+mod guard;
+
+pub use attribute::{CommandCosts, attribute};
+pub use error::{Failure, ProbeError, Reason};
+pub use guard::{Canary, Effect, Preflight};
+pub use redis;

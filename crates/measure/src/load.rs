@@ -1,0 +1,189 @@
+//! ONE loop for every load shape: workers × pace × operation, ramp, stop rule, kill switch.
+//!
+//! Load runs on threads and runtimes of its own, so that the daemon's runtime neither disturbs it nor is disturbed.
+//! What an operation is belongs to its [`Client`]: [`crate::wire`] for Redis at full speed, others for pools and HTTP.
+
+use std::{collections::BTreeMap, future::Future, rc::Rc, sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    clock::Instant,
+    error::{Failure, Reason},
+    latency::Latency,
+    pace::Pace,
+    report::{Operation, ReportedError, TimelinePoint},
+};
+
+/// One kind of operation in a mix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Its name, as labels say it.
+    pub operation: &'static str,
+    /// Its weight against the others'; a mix with one entry needs none. With `cycle`, how often in a row.
+    pub weight: u32,
+}
+
+/// How kinds of operations follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// At random by weight, from the plan's seed.
+    Random,
+    /// In turn, each as often as its weight, on the same key: SET, GET, DEL, SET, GET, DEL.
+    Cycle,
+}
+
+/// What ends a phase. The first that holds does; one at least must be given.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stop {
+    /// After this long.
+    pub duration: Option<Duration>,
+    /// After this many operations over all workers.
+    pub operations: Option<u64>,
+    /// When, after the first second, a greater share (0 to 1) than this of a second's attempts failed.
+    pub error_ratio: Option<f64>,
+}
+
+/// One phase of load.
+#[derive(Debug, Clone)]
+pub struct LoadPlan {
+    /// The phase, as reports and labels say it.
+    pub phase: &'static str,
+    /// Workers, each with a connection of its own.
+    pub workers: usize,
+    /// Threads to spread them over; each has a runtime of its own.
+    pub threads: usize,
+    /// How starts are set.
+    pub pace: Pace,
+    /// Workers start spread over this time.
+    pub ramp: Duration,
+    /// What ends it.
+    pub stop: Stop,
+    /// The operations.
+    pub mix: Vec<Share>,
+    /// How they follow each other.
+    pub order: Order,
+    /// Key numbers are drawn from 0 to this − 1 (`Random`), or go round in it (`Cycle`).
+    pub key_space: u64,
+    /// Operations sent before their replies are awaited.
+    pub pipeline: usize,
+    /// Bound of one operation from its send.
+    pub operation_timeout: Duration,
+    /// Poll a socket this long before sleeping on it: less latency for more CPU. Zero sleeps at once.
+    pub spin: Duration,
+    /// Seed of all choices.
+    pub seed: u64,
+}
+
+/// What ended a phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoppedBy {
+    /// Its time was over.
+    Duration,
+    /// Its operations were done.
+    Operations,
+    /// Too many errors.
+    ErrorRatio,
+    /// The kill switch.
+    Killed,
+    /// No worker could connect.
+    NoConnection,
+}
+
+/// What a phase gave.
+#[derive(Debug, Clone)]
+pub struct LoadResult {
+    /// Per operation of the mix, in its order.
+    pub operations: Vec<Operation>,
+    /// Per second: `ok`, `errors`, `p99_seconds` (where there are samples enough), `max_seconds`.
+    pub timeline: Vec<TimelinePoint>,
+    /// Time to open the workers' connections.
+    pub connects: Latency,
+    /// Connections that had to be made anew half-way.
+    pub reconnects: u64,
+    /// Why connecting or operations failed: one example per reason.
+    pub errors: Vec<ReportedError>,
+    /// Latencies beyond what is told apart.
+    pub clipped: u64,
+    /// What ended it.
+    pub stopped_by: StoppedBy,
+    /// How long it lasted.
+    pub duration: Duration,
+}
+
+/// Strings a running load to its probe: how to stop it, where it reports, and who waits for its threads.
+#[derive(Debug, Clone)]
+pub struct Control {
+    /// Stops the load within an operation.
+    pub kill: CancellationToken,
+    /// Told once a second.
+    pub progress: watch::Sender<Progress>,
+    /// Counts load threads, so that clean-up can wait for the last one even when the probe was dropped.
+    pub threads: TaskTracker,
+}
+
+/// How far a run is, for people.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Progress {
+    /// The phase.
+    pub phase: &'static str,
+    /// Done share of the phase, 0 to 1.
+    pub done: f64,
+    /// Operations per second in the last second.
+    pub per_second: f64,
+    /// Time left in the phase, where it is known.
+    pub left: Option<Duration>,
+}
+
+/// One operation of a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Slot {
+    /// Index into the plan's mix.
+    pub kind: usize,
+    /// The key's number.
+    pub key: u64,
+    /// When it was due: the intended start, or the send in a closed loop.
+    pub due: Instant,
+    /// When it was sent; set by the client.
+    pub sent: Instant,
+    /// When its reply was complete; set by the client.
+    pub done: Instant,
+    /// What came of it; set by the client.
+    pub result: Result<(), Reason>,
+}
+
+/// Does operations over one connection. Lives on one thread.
+pub trait Client {
+    /// Sends all of `batch`, awaits all replies, and fills in `sent`, `done` and `result` of each.
+    ///
+    /// # Errors
+    /// Where the connection cannot be used again: the slots that were not answered have their result set; the worker
+    /// then connects anew.
+    fn execute(&mut self, batch: &mut [Slot]) -> impl Future<Output = Result<(), Failure>>;
+}
+
+/// Opens a worker's connection.
+pub trait Connector: Clone + Send + 'static {
+    /// What it gives.
+    type Client: Client;
+
+    /// Opens the connection of worker `worker` on its own thread.
+    ///
+    /// # Errors
+    /// With the reason for which it could not.
+    fn connect(&self, worker: usize) -> impl Future<Output = Result<Self::Client, Failure>>;
+}
+
+/// Runs one phase to its end. Dropping the future stops the load too; `control.threads` tells when it really has.
+///
+/// # Errors
+/// Only where threads or runtimes cannot be made. Failing operations are in the result.
+pub async fn run<C: Connector>(
+    _plan: LoadPlan,
+    _connector: C,
+    _control: &Control,
+) -> Result<LoadResult, Failure> {
+    let _: (Rc<()>, Arc<()>, BTreeMap<u8, u8>);
+    unimplemented!()
+}

@@ -1,0 +1,138 @@
+//! The plan: configuration checked and resolved. Everything outside `config/` sees only this.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use measure::{Effect, conn::Endpoint, report::ObjectiveDef};
+use secrecy::SecretString;
+
+use crate::probe::{DynProbe, ProbeKind};
+
+/// Everything that is configured.
+#[derive(Debug)]
+pub struct Plan {
+    /// Where state outlives the process.
+    pub state_dir: PathBuf,
+    /// The HTTP server.
+    pub http: Http,
+    /// Bounds of the daemon itself.
+    pub limits: Limits,
+    /// Targets by name.
+    pub targets: BTreeMap<String, Arc<Target>>,
+    /// One per job and target, in the order of their names.
+    pub jobs: Vec<Arc<Job>>,
+    /// The configuration in force, secrets masked: what `/config` shows.
+    pub shown: serde_json::Value,
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Bearer token of the POST routes; without one they are refused.
+    pub api_token: Option<SecretString>,
+    /// Connections at a time.
+    pub max_connections: usize,
+    /// Bound of receiving a request's head, and of its body.
+    pub read_timeout: Duration,
+    /// Bound of a stalled reader, and of an idle connection.
+    pub idle_timeout: Duration,
+}
+
+/// Bounds of the daemon itself.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Load and Disrupt runs at a time, over all targets.
+    pub concurrent_load: usize,
+    /// Threads that load is spread over.
+    pub load_threads: usize,
+    /// Runs kept in memory for the API.
+    pub runs_kept: usize,
+    /// Time that a stop may take to clean up.
+    pub stop_timeout: Duration,
+}
+
+/// One Redis server.
+#[derive(Debug)]
+pub struct Target {
+    /// Its name: the label.
+    pub name: String,
+    /// How to reach it.
+    pub endpoint: Endpoint,
+    /// `staging`, `production`, …
+    pub environment: String,
+    /// The greatest effect a probe may have here; never above Touch for `production`.
+    pub allow: Effect,
+    /// Keys that one run may have at a time.
+    pub max_keys: u64,
+    /// Bytes of values that one run may have at a time.
+    pub max_bytes: u64,
+    /// Connections that one run may have at a time.
+    pub max_connections: u64,
+}
+
+/// When a job runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schedule {
+    /// At a fixed interval, offset by a hash of the job so that jobs do not start together.
+    Every(Duration),
+    /// By a cron expression of six fields, in UTC.
+    Cron(String),
+    /// Only when asked (API, `/probe`, `redprobe run`).
+    Manual,
+}
+
+/// One objective of a job with the limit in force.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    /// Which.
+    pub objective: &'static ObjectiveDef,
+    /// The probe's default, or what the job sets.
+    pub limit: f64,
+}
+
+/// One probe on one target, on a schedule.
+pub struct Job {
+    /// `jobs.<name>`; several jobs have the same where it names several targets.
+    pub name: String,
+    /// The probe.
+    pub probe: Arc<dyn DynProbe>,
+    /// The target.
+    pub target: Arc<Target>,
+    /// When.
+    pub schedule: Schedule,
+    /// Bound of one run.
+    pub timeout: Duration,
+    /// Tells two jobs of one probe on one target apart; may be empty.
+    pub variant: String,
+    /// The probe's objectives, each with its limit.
+    pub limits: Vec<Limit>,
+    /// The settings in force.
+    pub settings: serde_json::Value,
+}
+
+impl Job {
+    /// What kind of probe it runs.
+    #[must_use]
+    pub fn kind(&self) -> &'static ProbeKind {
+        self.probe.kind()
+    }
+
+    /// What makes it the same job after a reload, and its series the same series: probe, target, variant.
+    #[must_use]
+    pub fn key(&self) -> (&'static str, &str, &str) {
+        (self.kind().name, &self.target.name, &self.variant)
+    }
+
+    /// The greatest effect a run of it has: what the target allows, up to the probe's reach.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        self.kind().reach.min(self.target.allow).max(self.kind().effect)
+    }
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("name", &self.name).field("key", &self.key()).finish_non_exhaustive()
+    }
+}

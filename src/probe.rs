@@ -1,0 +1,259 @@
+//! What a probe is: typed for its author, erased for the runner; and all that a probe can reach while it runs.
+//!
+//! A probe returns data and does nothing else. Permits, deadlines, clean-up, judgement and publishing are the runner's;
+//! the probes themselves are in `probes/`.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use measure::{
+    Effect, Failure, Preflight, ProbeError,
+    clock::{self, Instant},
+    conn::{self, ConnectTimes},
+    facts::Info,
+    keys::KeySpace,
+    load::{self, Control, LoadPlan, LoadResult},
+    metric::MetricDef,
+    redis::{self, aio::MultiplexedConnection},
+    report::{ObjectiveDef, Report},
+    wire::{Command, WireConnector},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    config::{Mistake, Source, Target, settings::Documented},
+    schedule::runner::{KeptConnection, RunLog},
+};
+
+/// One kind of probe.
+pub trait Probe: Send + Sync + Sized + 'static {
+    /// Config key, `probe` label, URL segment. `snake_case`, never renamed.
+    const NAME: &'static str;
+    /// One sentence for `redprobe probes`, the docs and the default config.
+    const SUMMARY: &'static str;
+    /// The least effect it can do with.
+    const EFFECT: Effect;
+    /// The greatest effect any of its phases has. A phase above what the target allows is skipped and says so.
+    const REACH: Effect = Self::EFFECT;
+    /// Every metric it can set.
+    const METRICS: &'static [&'static MetricDef];
+    /// Every objective it can observe.
+    const OBJECTIVES: &'static [&'static ObjectiveDef];
+    /// Its settings; the default must work out of the box.
+    type Settings: Default + Serialize + DeserializeOwned + Documented + Send;
+
+    /// Checks the settings: all of it, at start or reload, never in `run`.
+    ///
+    /// # Errors
+    /// Every mistake, with the setting's name.
+    fn new(settings: Self::Settings) -> Result<Self, Vec<SettingError>>;
+
+    /// Cuts durations to at most 5 s and counts to a tenth, for `--quick`.
+    fn quick(settings: &mut Self::Settings);
+
+    /// Connections and bytes that a run takes from the server at the most, with the phases that `allowed` permits.
+    fn needs(&self, allowed: Effect) -> Needs;
+
+    /// Runs once. Returns data; never judges, logs its failure, or outlives the call.
+    fn run(&self, cx: &ProbeCx) -> impl Future<Output = Result<Report, ProbeError>> + Send;
+}
+
+/// A setting that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingError {
+    /// The setting's name.
+    pub setting: &'static str,
+    /// What is wrong, what was expected, how to mend it.
+    pub message: String,
+}
+
+/// What a run takes from the server at the most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Connections at a time.
+    pub connections: u64,
+    /// Keys at a time.
+    pub keys: u64,
+    /// Bytes of values at a time.
+    pub bytes: u64,
+}
+
+/// A configured probe, its type forgotten.
+pub trait DynProbe: Send + Sync {
+    /// What kind it is.
+    fn kind(&self) -> &'static ProbeKind;
+    /// See [`Probe::needs`].
+    fn needs(&self, allowed: Effect) -> Needs;
+    /// See [`Probe::run`].
+    fn run<'a>(&'a self, cx: &'a ProbeCx) -> BoxFuture<'a, Result<Report, ProbeError>>;
+}
+
+/// A kind of probe as data: an entry of the registry.
+pub struct ProbeKind {
+    /// See [`Probe::NAME`].
+    pub name: &'static str,
+    /// See [`Probe::SUMMARY`].
+    pub summary: &'static str,
+    /// See [`Probe::EFFECT`].
+    pub effect: Effect,
+    /// See [`Probe::REACH`].
+    pub reach: Effect,
+    /// See [`Probe::METRICS`].
+    pub metrics: &'static [&'static MetricDef],
+    /// See [`Probe::OBJECTIVES`].
+    pub objectives: &'static [&'static ObjectiveDef],
+    /// Setting names with their documentation.
+    pub settings: &'static [(&'static str, &'static str)],
+    /// The default settings.
+    pub defaults: fn() -> serde_json::Value,
+    /// Reads, checks and builds. `quick` cuts durations and counts.
+    pub build: fn(source: Source, quick: bool) -> Result<Built, Vec<Mistake>>,
+}
+
+impl std::fmt::Debug for ProbeKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProbeKind").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A probe ready to run, with the settings in force.
+pub struct Built {
+    /// The probe.
+    pub probe: Arc<dyn DynProbe>,
+    /// Its settings, defaults filled in.
+    pub settings: serde_json::Value,
+}
+
+struct Erased<P>(P, &'static ProbeKind);
+
+impl<P: Probe> DynProbe for Erased<P> {
+    fn kind(&self) -> &'static ProbeKind {
+        self.1
+    }
+
+    fn needs(&self, allowed: Effect) -> Needs {
+        self.0.needs(allowed)
+    }
+
+    fn run<'a>(&'a self, cx: &'a ProbeCx) -> BoxFuture<'a, Result<Report, ProbeError>> {
+        Box::pin(self.0.run(cx))
+    }
+}
+
+impl ProbeKind {
+    /// The registry entry of a probe type.
+    #[must_use]
+    pub const fn of<P: Probe>() -> Self {
+        Self {
+            name: P::NAME,
+            summary: P::SUMMARY,
+            effect: P::EFFECT,
+            reach: P::REACH,
+            metrics: P::METRICS,
+            objectives: P::OBJECTIVES,
+            settings: P::Settings::DOCS,
+            defaults: || serde_json::to_value(P::Settings::default()).expect("settings are plain data"),
+            build: build::<P>,
+        }
+    }
+}
+
+fn build<P: Probe>(source: Source, quick: bool) -> Result<Built, Vec<Mistake>> {
+    let path = source.path.clone();
+    let mut settings: P::Settings = source.read()?;
+    if quick {
+        P::quick(&mut settings);
+    }
+    let shown = serde_json::to_value(&settings).expect("settings are plain data");
+    let kind = crate::probes::find(P::NAME).expect("a probe that is built is registered");
+    match P::new(settings) {
+        Ok(probe) => Ok(Built { probe: Arc::new(Erased(probe, kind)), settings: shown }),
+        Err(errors) => Err(errors
+            .into_iter()
+            .map(|error| Mistake::new(format!("{path}.{}", error.setting), error.message))
+            .collect()),
+    }
+}
+
+/// Everything a probe can reach while it runs.
+pub struct ProbeCx {
+    /// The run's id, part of its keys and of its connections' names.
+    pub run_id: String,
+    /// The target.
+    pub target: Arc<Target>,
+    /// The greatest effect this run may have.
+    pub allowed: Effect,
+    /// The run's keys.
+    pub keys: KeySpace,
+    /// Kill switch, progress and thread count of its load.
+    pub control: Control,
+    /// When the runner will end it.
+    pub deadline: Instant,
+    /// The run's own log, kept with its record.
+    pub log: RunLog,
+    /// `redprobe-<probe>-<run>`.
+    pub client_name: String,
+    pub(crate) kept: KeptConnection,
+}
+
+impl ProbeCx {
+    /// Whether a phase with this effect may run.
+    #[must_use]
+    pub fn allows(&self, effect: Effect) -> bool {
+        effect <= self.allowed
+    }
+
+    /// Time left until the runner ends the run.
+    #[must_use]
+    pub fn time_left(&self) -> Duration {
+        self.deadline.saturating_duration_since(clock::now())
+    }
+
+    /// The target's kept connection: opened once, shared by the observing probes, dropped at the first error.
+    ///
+    /// # Errors
+    /// With the reason for which it could not be opened.
+    pub async fn observer(&self) -> Result<MultiplexedConnection, ProbeError> {
+        Ok(self.kept.get(&self.target.endpoint).await?)
+    }
+
+    /// A connection of this run's own.
+    ///
+    /// # Errors
+    /// With the reason for which it could not be opened.
+    pub async fn connect(&self) -> Result<(MultiplexedConnection, ConnectTimes), ProbeError> {
+        Ok(conn::connect(&self.target.endpoint, &self.client_name).await?)
+    }
+
+    /// `INFO` of the given sections over `conn`; a command denied, busy or loading is the error.
+    ///
+    /// # Errors
+    /// With the server's reason.
+    pub async fn info(
+        &self,
+        conn: &mut MultiplexedConnection,
+        sections: &[&str],
+    ) -> Result<Info, ProbeError> {
+        let text: String = redis::cmd("INFO").arg(sections).query_async(conn).await.map_err(Failure::from)?;
+        Ok(Info::parse(&text))
+    }
+
+    /// The safety contract's checks before a phase of this effect.
+    ///
+    /// # Errors
+    /// Skipped where the server is not in a state for it.
+    pub async fn preflight(&self, conn: &mut MultiplexedConnection, needs: Needs) -> Result<(), ProbeError> {
+        Preflight { effect: self.allowed, connections: needs.connections, bytes: needs.bytes }
+            .check(conn)
+            .await
+    }
+
+    /// Runs one phase of load over raw connections; `commands` in the order of the plan's mix.
+    ///
+    /// # Errors
+    /// Where it could not run at all.
+    pub async fn load(&self, plan: LoadPlan, commands: Vec<Command>) -> Result<LoadResult, ProbeError> {
+        let connector = WireConnector::new(self.target.endpoint.clone(), &self.client_name, commands, &plan);
+        Ok(load::run(plan, connector, &self.control).await?)
+    }
+}

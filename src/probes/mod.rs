@@ -1,0 +1,25 @@
+//! THE REGISTRY: one line per probe. Every other list (config keys, docs, catalogue, default config) comes from it.
+//!
+//! A probe is one file here: settings, metrics, objectives, probe, unit tests. What two probes share belongs to the
+//! measuring core, not here.
+
+use crate::probe::ProbeKind;
+
+pub mod health;
+pub mod latency_baseline;
+pub mod server_info;
+pub mod throughput;
+
+/// Every probe, by name.
+pub static PROBES: &[&ProbeKind] = &[
+    &const { ProbeKind::of::<health::Health>() },
+    &const { ProbeKind::of::<latency_baseline::LatencyBaseline>() },
+    &const { ProbeKind::of::<server_info::ServerInfo>() },
+    &const { ProbeKind::of::<throughput::Throughput>() },
+];
+
+/// The probe of this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static ProbeKind> {
+    PROBES.iter().copied().find(|kind| kind.name == name)
+}

@@ -1,0 +1,4 @@
+//! When jobs run.
+
+pub mod locks;
+pub mod runner;

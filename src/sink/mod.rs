@@ -1,0 +1,71 @@
+//! Where a finished run goes: one [`Record`], published to metrics and to the bounded memory of runs.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use measure::{Reason, facts::ServerFacts, keys::CleanUp, report::Report};
+
+use crate::{
+    config::Job,
+    verdict::{Grade, Objective, Outcome},
+};
+
+/// One finished run, whatever came of it. Every tick makes exactly one.
+#[derive(Debug)]
+pub struct Record {
+    /// A ULID: sorts by time.
+    pub id: String,
+    /// The job that ran.
+    pub job: Arc<Job>,
+    /// When it began.
+    pub started_at: SystemTime,
+    /// How long it took, clean-up apart.
+    pub took: Duration,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it was not measured; `None` for passed and failed.
+    pub reason: Option<Reason>,
+    /// The grade of a measured run.
+    pub grade: Option<Grade>,
+    /// One sentence.
+    pub conclusion: String,
+    /// The job's objectives that were observed.
+    pub objectives: Vec<Objective>,
+    /// What was found; empty where nothing was measured.
+    pub report: Report,
+    /// What clean-up did.
+    pub clean_up: CleanUp,
+    /// The server, where it said who it is.
+    pub server: Option<ServerFacts>,
+    /// What the run said while it went.
+    pub log: Vec<String>,
+}
+
+pub mod history;
+pub mod json;
+pub mod metrics;
+
+/// Every place that a record goes to.
+#[derive(Debug)]
+pub struct Sinks {
+    /// `/metrics`.
+    pub metrics: metrics::Metrics,
+    /// `/api/v1/runs`.
+    pub history: history::History,
+}
+
+impl Sinks {
+    /// Empty sinks that keep this many runs.
+    #[must_use]
+    pub fn new(runs_kept: usize) -> Self {
+        Self { metrics: metrics::Metrics::new(), history: history::History::new(runs_kept) }
+    }
+
+    /// Publishes a finished run everywhere. Never waits for a reader.
+    pub fn publish(&self, record: &Arc<Record>) {
+        self.metrics.publish(record);
+        self.history.push(Arc::clone(record));
+    }
+}
