@@ -1,1 +1,3 @@
+//! The integration tests: one binary, so that they link once. One module per subject.
 
+mod config;

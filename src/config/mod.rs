@@ -10,7 +10,9 @@ pub mod raw;
 pub mod secret;
 pub mod settings;
 
-pub use plan::{Http, Job, Limit, Limits, Plan, Schedule, Target};
+pub use plan::{
+    App, Http, Job, Limit, Limits, Log, LogFormat, Overrides, Plan, RunRequest, Schedule, Target,
+};
 
 /// One mistake in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +35,11 @@ impl fmt::Display for Mistake {
         write!(f, "{}: {}", self.key, self.message)
     }
 }
+
+/// Every mistake in a configuration, as an error to return. Printed one per line.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct Mistakes(pub Vec<Mistake>);
 
 /// A part of the configuration, with the path that leads to it.
 #[derive(Debug, Clone)]

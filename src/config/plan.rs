@@ -1,10 +1,17 @@
 //! The plan: configuration checked and resolved. Everything outside `config/` sees only this.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use measure::{Effect, conn::Endpoint, report::ObjectiveDef};
 use secrecy::SecretString;
 
+use super::Mistake;
 use crate::probe::{DynProbe, ProbeKind};
 
 /// Everything that is configured.
@@ -14,14 +21,93 @@ pub struct Plan {
     pub state_dir: PathBuf,
     /// The HTTP server.
     pub http: Http,
+    /// The daemon's own log.
+    pub log: Log,
     /// Bounds of the daemon itself.
     pub limits: Limits,
     /// Targets by name.
     pub targets: BTreeMap<String, Arc<Target>>,
+    /// HTTP applications behind targets, by name.
+    pub apps: BTreeMap<String, Arc<App>>,
     /// One per job and target, in the order of their names.
     pub jobs: Vec<Arc<Job>>,
     /// The configuration in force, secrets masked: what `/config` shows.
     pub shown: serde_json::Value,
+}
+
+/// What flags say over the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--web.listen-address`.
+    pub listen: Option<String>,
+}
+
+/// What `redprobe run` was asked for.
+#[derive(Debug, Clone, Default)]
+pub struct RunRequest {
+    /// Probe names, or `all`: every probe whose effect the target allows.
+    pub probes: Vec<String>,
+    /// A configured target's name, or a URL; the only configured target where there is none.
+    pub target: Option<String>,
+    /// `--allow`, as written.
+    pub allow: Option<String>,
+    /// `--quick`.
+    pub quick: bool,
+    /// Each `--set key=value`, as written.
+    pub set: Vec<String>,
+    /// `--timeout`, as written.
+    pub timeout: String,
+}
+
+impl Plan {
+    /// The file's configuration. Where there is no `path`: `/etc/redprobe/redprobe.toml` if it exists, else the
+    /// built-in defaults, which have no target.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn load(_path: Option<&Path>, _overrides: &Overrides) -> Result<Self, Vec<Mistake>> {
+        unimplemented!()
+    }
+
+    /// A plan whose jobs are exactly what `redprobe run` was asked for, all [`Schedule::Manual`]. On a configured
+    /// target, a probe that has jobs runs with their settings, every variant; else with its defaults.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn for_run(_path: Option<&Path>, _request: &RunRequest) -> Result<Self, Vec<Mistake>> {
+        unimplemented!()
+    }
+}
+
+/// The daemon's own log.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// A level (`info`), or a filter as in `RUST_LOG`.
+    pub level: String,
+    /// Text or JSON.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object per line.
+    Json,
+}
+
+/// An HTTP application behind a target.
+#[derive(Debug)]
+pub struct App {
+    /// Its name.
+    pub name: String,
+    /// Its base URL.
+    pub url: String,
+    /// The target behind it.
+    pub target: Arc<Target>,
 }
 
 /// The HTTP server.

@@ -1,0 +1,7 @@
+//! `redprobe default-config`.
+
+use super::Exit;
+
+pub(super) fn run() -> anyhow::Result<Exit> {
+    unimplemented!()
+}

@@ -1,0 +1,7 @@
+//! `redprobe healthcheck`.
+
+use super::{Exit, HealthcheckArgs};
+
+pub(super) async fn run(_args: &HealthcheckArgs) -> anyhow::Result<Exit> {
+    unimplemented!()
+}

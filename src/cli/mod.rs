@@ -1,0 +1,198 @@
+//! The command line: what can be typed, and which file does it. One file per command.
+//!
+//! Commands turn arguments into calls of the rest and results into text and an [`Exit`]. What they print is product;
+//! what they do belongs to `config`, `daemon`, `schedule` and `sink`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+mod check;
+mod default_config;
+mod healthcheck;
+mod metrics;
+mod probes;
+pub mod run;
+pub mod serve;
+
+/// Scheduled probes against Redis, exported as Prometheus metrics.
+#[derive(Debug, Parser)]
+#[command(name = "redprobe", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the configured jobs on their schedules and serve their results over HTTP.
+    Serve(ServeArgs),
+    /// Run probes once, now, and print the report.
+    Run(RunArgs),
+    /// Print every mistake in the configuration; open no socket.
+    Check(ConfigArgs),
+    /// List the probes with their settings, objectives and metrics.
+    Probes(FormatArgs),
+    /// List every metric that redprobe can export.
+    Metrics(FormatArgs),
+    /// Print a configuration file with every setting, its default and its meaning.
+    DefaultConfig,
+    /// Ask a running redprobe whether it is alive.
+    Healthcheck(HealthcheckArgs),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the configuration is.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ConfigArgs {
+    /// Configuration file, TOML or YAML [default: /etc/redprobe/redprobe.toml where there is one]
+    #[arg(long, value_name = "FILE", env = "REDPROBE_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// How much is logged, and where.
+#[derive(Debug, Clone, Default, Args)]
+pub struct LogArgs {
+    /// Log more: -v for debug, -vv for trace.
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Write the log into this directory as well.
+    #[arg(long, value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+}
+
+/// `redprobe serve`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServeArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Address to listen on, over what the configuration says.
+    #[arg(long = "web.listen-address", value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// `redprobe run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Probes to run, or `all`.
+    #[arg(required = true, value_name = "PROBE")]
+    pub probes: Vec<String>,
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// A target of the configuration, or the URL of a server [default: the only target configured]
+    #[arg(long, value_name = "NAME|URL")]
+    pub target: Option<String>,
+    /// The greatest effect allowed on the target: observe, touch, load or disrupt [default for a URL: touch]
+    #[arg(long, value_name = "EFFECT")]
+    pub allow: Option<String>,
+    /// Cut durations to 5 s and counts to a tenth.
+    #[arg(long)]
+    pub quick: bool,
+    /// Change a setting; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Bound of one run.
+    #[arg(long, value_name = "DURATION", default_value = "15m")]
+    pub timeout: String,
+    /// Write the report to this file instead of stdout.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// How the report is written.
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// How a list is printed.
+#[derive(Debug, Clone, Args)]
+pub struct FormatArgs {
+    /// Text for people, or JSON.
+    #[arg(long, default_value = "text")]
+    pub format: Format,
+}
+
+/// `redprobe healthcheck`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct HealthcheckArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Address of the daemon, over what the configuration says.
+    #[arg(long = "web.listen-address", value_name = "ADDR")]
+    pub listen: Option<String>,
+}
+
+/// Text or JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// How the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done; a measured run was EXCELLENT or GOOD.
+    Ok,
+    /// A measured run was FAIR.
+    Fair,
+    /// A measured run was POOR.
+    Poor,
+    /// Not measured, or bad arguments or configuration.
+    NotMeasured,
+    /// Something on a target could not be put back.
+    NotRestored,
+    /// Interrupted.
+    Interrupted,
+}
+
+impl Exit {
+    /// The exit code.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Exit::Ok => 0,
+            Exit::Fair => 1,
+            Exit::Poor => 2,
+            Exit::NotMeasured => 3,
+            Exit::NotRestored => 4,
+            Exit::Interrupted => 130,
+        }
+    }
+}
+
+/// Does what was typed.
+///
+/// # Errors
+/// With the sentence to print; [`crate::config::Mistakes`] where the configuration is wrong.
+pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
+    match cli.command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Run(args) => run::run(args).await,
+        Command::Check(args) => check::run(&args),
+        Command::Probes(args) => probes::run(&args),
+        Command::Metrics(args) => metrics::run(&args),
+        Command::DefaultConfig => default_config::run(),
+        Command::Healthcheck(args) => healthcheck::run(&args).await,
+        Command::Completions { shell } => {
+            use clap::CommandFactory;
+            clap_complete::generate(shell, &mut Cli::command(), "redprobe", &mut std::io::stdout());
+            Ok(Exit::Ok)
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! `redprobe serve`: configuration, log, daemon, exit code. The daemon itself is `daemon.rs`.
+
+use super::{Exit, ServeArgs};
+use crate::{
+    config::{Mistakes, Overrides, Plan},
+    telemetry,
+};
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// For a bad start.
+pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
+    let overrides = Overrides { listen: args.listen.clone() };
+    let plan = Plan::load(args.config.config.as_deref(), &overrides).map_err(Mistakes)?;
+    anyhow::ensure!(
+        !plan.targets.is_empty(),
+        "no target is configured; write one, starting from `redprobe default-config > redprobe.toml`, \
+         and pass it with --config redprobe.toml"
+    );
+    telemetry::start(&plan.log, &args.log)?;
+    unimplemented!()
+}

@@ -1,0 +1,1 @@
+//! Configuration from outside: mistakes, sources, examples.
