@@ -110,6 +110,31 @@ impl KeyRange {
     pub fn delete(&self) -> Command {
         unimplemented!()
     }
+
+    /// `SET key value PX ttl` of one key, for the redis crate's connections.
+    #[must_use]
+    pub fn set_one(&self, index: u64, value: &[u8]) -> redis::Cmd {
+        let mut cmd = redis::cmd("SET");
+        let ttl = u64::try_from(self.ttl.as_nanos() / 1_000_000).unwrap_or(u64::MAX);
+        cmd.arg(self.key(index)).arg(value).arg("PX").arg(ttl);
+        cmd
+    }
+
+    /// `GET` of one key, for the redis crate's connections.
+    #[must_use]
+    pub fn get_one(&self, index: u64) -> redis::Cmd {
+        let mut cmd = redis::cmd("GET");
+        cmd.arg(self.key(index));
+        cmd
+    }
+
+    /// `UNLINK` of one key, for the redis crate's connections.
+    #[must_use]
+    pub fn unlink_one(&self, index: u64) -> redis::Cmd {
+        let mut cmd = redis::cmd("UNLINK");
+        cmd.arg(self.key(index));
+        cmd
+    }
 }
 
 /// Counts own keys of `target` that no live run owns, by SCAN on the own prefix, at most `batch` keys a second.

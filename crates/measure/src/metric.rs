@@ -40,6 +40,23 @@ impl MetricDef {
     }
 }
 
+/// The metrics of two lists in one, for a probe whose metrics are declared in two files. `N` is the sum of their
+/// lengths; anything else does not compile.
+#[must_use]
+pub const fn concat<const N: usize>(
+    first: &[&'static MetricDef],
+    second: &[&'static MetricDef],
+) -> [&'static MetricDef; N] {
+    assert!(N == first.len() + second.len(), "N is the sum of both lengths");
+    let mut all = [if first.is_empty() { second[0] } else { first[0] }; N];
+    let mut index = 0;
+    while index < N {
+        all[index] = if index < first.len() { first[index] } else { second[index - first.len()] };
+        index += 1;
+    }
+    all
+}
+
 /// A label value: a literal of the program, or a name out of the configuration. Server replies cannot become one.
 pub type LabelValue = Cow<'static, str>;
 
