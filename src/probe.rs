@@ -25,6 +25,8 @@ use crate::{
     schedule::runner::{KeptConnection, RunLog},
 };
 
+pub mod phases;
+
 /// One kind of probe.
 pub trait Probe: Send + Sync + Sized + 'static {
     /// Config key, `probe` label, URL segment. `snake_case`, never renamed.
