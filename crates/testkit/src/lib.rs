@@ -1,0 +1,13 @@
+//! Test fixtures: a real redis-server of one's own, a scripted fake for what a real one cannot be made to do, and
+//! polling with a deadline in place of fixed sleeps.
+//!
+//! Only ever a dev-dependency. Fixtures panic, with a message that says what to do, where a test could not go on.
+//! What is checked belongs to the tests; nothing here knows the measuring core.
+
+mod fake;
+mod poll;
+mod server;
+
+pub use fake::{Event, FakeServer, Step};
+pub use poll::{poll_until, poll_until_async};
+pub use server::RedisServer;

@@ -1,0 +1,305 @@
+//! A real redis-server in a process and directory of its own.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::poll_until;
+
+/// For a start, and for an end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A redis-server on a free loopback port, without persistence unless asked for. Dropping it ends the process (also a
+/// paused one) and removes its directory.
+///
+/// A test that is killed with SIGKILL does not drop, and leaves the process behind: end tests with SIGINT or SIGTERM
+/// of the whole process group (Ctrl-C), or let them fail.
+///
+/// Methods block; from a task that is fine, since they only wait for the server.
+#[derive(Debug)]
+pub struct RedisServer {
+    child: Child,
+    port: u16,
+    arguments: Vec<String>,
+    directory: TempDir,
+}
+
+impl Default for RedisServer {
+    fn default() -> Self {
+        Self::start()
+    }
+}
+
+impl RedisServer {
+    /// A server with default settings and no persistence.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// A server with further command line arguments, such as `["--requirepass", "secret"]`. Those given here win over
+    /// the fixture's own.
+    #[must_use]
+    pub fn with(arguments: &[&str]) -> Self {
+        let directory = TempDir::new().expect("a temporary directory can be made");
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
+        for _ in 0..10 {
+            let port = free_port();
+            if let Some(child) = spawn(port, &arguments, directory.path()) {
+                return Self { child, port, arguments, directory };
+            }
+        }
+        panic!("redis-server did not start with {arguments:?}; its log:\n{}", log_of(directory.path()));
+    }
+
+    /// `redis://127.0.0.1:<port>`, without the password.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    /// Its process id; another one after [`RedisServer::restart`].
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its working directory, which is also where a unix socket or a certificate may be put.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
+    /// Stops its process (SIGSTOP): connects still succeed, nothing is answered.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets its process go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Ends it with SIGKILL. The port then refuses connections until [`RedisServer::restart`].
+    pub fn kill(&mut self) {
+        self.signal(Signal::CONT);
+        // Both fail only for a process that is gone and reaped already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Ends it with SIGKILL and starts it again on the same port, with the same arguments and directory.
+    pub fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// [`RedisServer::restart`] with these arguments added, from now on.
+    pub fn restart_with(&mut self, more: &[&str]) {
+        self.kill();
+        self.arguments.extend(more.iter().map(|&argument| argument.to_owned()));
+        let mut child = None;
+        let started = poll_until(PATIENCE, || {
+            child = spawn(self.port, &self.arguments, self.directory.path());
+            child.is_some()
+        });
+        assert!(started, "redis-server did not start again; its log:\n{}", log_of(self.directory.path()));
+        self.child = child.expect("it started");
+    }
+
+    /// Runs redis-cli and returns what it prints without the last line break: errors too, as the server words them.
+    /// Logs in with the password of `--requirepass`. Blocks for as long as the server does not answer.
+    #[must_use]
+    pub fn cli(&self, words: &[&str]) -> String {
+        let mut command = Command::new("redis-cli");
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]).args(words).stdin(Stdio::null());
+        if let Some(password) = self.argument("--requirepass") {
+            command.env("REDISCLI_AUTH", password);
+        }
+        let output = command.output().unwrap_or_else(|error| missing("redis-cli", &error));
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        text.trim_end_matches(['\r', '\n']).to_owned()
+    }
+
+    /// Runs a command of which `+OK` is the answer.
+    ///
+    /// # Panics
+    /// With any other answer.
+    pub fn ok(&self, words: &[&str]) {
+        let answer = self.cli(words);
+        assert_eq!(answer, "OK", "answer to {words:?}");
+    }
+
+    /// A field of INFO.
+    ///
+    /// # Panics
+    /// Where there is none.
+    #[must_use]
+    pub fn info(&self, field: &str) -> String {
+        let info = self.cli(&["INFO", "everything"]);
+        let found = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        found.unwrap_or_else(|| panic!("no {field} in:\n{info}")).trim_end().to_owned()
+    }
+
+    /// The names of all keys of database 0, sorted.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.cli(&["KEYS", "*"]).lines().map(str::to_owned).collect();
+        keys.retain(|key| !key.is_empty());
+        keys.sort_unstable();
+        keys
+    }
+
+    /// The lines of CLIENT LIST of the connections whose name begins with `name`.
+    #[must_use]
+    pub fn clients(&self, name: &str) -> Vec<String> {
+        let wanted = format!(" name={name}");
+        self.cli(&["CLIENT", "LIST"])
+            .lines()
+            .filter(|line| line.contains(&wanted))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Its log so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        log_of(self.directory.path())
+    }
+
+    fn signal(&self, signal: Signal) {
+        // Fails only where the process is gone, and then there is nothing to signal.
+        let _ = kill_process(Pid::from_child(&self.child), signal);
+    }
+
+    fn argument(&self, name: &str) -> Option<&str> {
+        let at = self.arguments.iter().rposition(|argument| argument == name)?;
+        self.arguments.get(at + 1).map(String::as_str)
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a loopback port is free");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
+
+/// Starts the process and waits until it answers. `None` where it ended instead, as it does when another process took
+/// the port meanwhile.
+fn spawn(port: u16, arguments: &[String], directory: &Path) -> Option<Child> {
+    let mut child = Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
+        .arg(directory)
+        .args(["--save", "", "--appendonly", "no", "--logfile", "redis.log", "--daemonize", "no"])
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| missing("redis-server", &error));
+    let mut ended = false;
+    let answers = poll_until(PATIENCE, || {
+        ended = child.try_wait().expect("an own child can be waited for").is_some();
+        ended || answers(port)
+    });
+    if ended {
+        return None;
+    }
+    if !answers {
+        let _ = child.kill();
+        let _ = child.wait();
+        panic!("redis-server started and did not answer; its log:\n{}", log_of(directory));
+    }
+    Some(child)
+}
+
+/// Any answer will do: `-NOAUTH` and `-LOADING` come from a server that is up.
+fn answers(port: u16) -> bool {
+    let ask = || -> std::io::Result<usize> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(b"PING\r\n")?;
+        stream.read(&mut [0; 64])
+    };
+    ask().is_ok_and(|bytes| bytes > 0)
+}
+
+fn log_of(directory: &Path) -> String {
+    std::fs::read_to_string(directory.join("redis.log")).unwrap_or_else(|_| "(none)".into())
+}
+
+fn missing(program: &str, error: &std::io::Error) -> ! {
+    panic!(
+        "cannot run {program}: {error}. The tests need it on PATH; on Debian and Ubuntu: \
+         apt-get install redis-server redis-tools"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_answers_and_leaves_nothing() {
+        let server = RedisServer::start();
+        server.ok(&["SET", "a", "1"]);
+        assert_eq!(server.keys(), ["a"]);
+        assert_eq!(server.info("process_id"), server.pid().to_string());
+        let (address, directory) = (server.address(), server.directory());
+        drop(server);
+        assert!(TcpStream::connect(address).is_err());
+        assert!(!directory.exists());
+    }
+
+    #[test]
+    fn restarts_on_the_same_port() {
+        let mut server = RedisServer::start();
+        let (pid, address) = (server.pid(), server.address());
+        server.ok(&["SET", "a", "1"]);
+        server.restart();
+        assert_ne!(server.pid(), pid);
+        assert_eq!(server.address(), address);
+        assert!(server.keys().is_empty());
+    }
+
+    #[test]
+    fn pauses_and_resumes() {
+        let server = RedisServer::start();
+        server.pause();
+        assert!(!answers(server.port));
+        server.resume();
+        assert!(answers(server.port));
+        server.pause();
+    }
+
+    #[test]
+    fn logs_in_with_its_password() {
+        let server = RedisServer::with(&["--requirepass", "secret"]);
+        assert_eq!(server.cli(&["PING"]), "PONG");
+    }
+
+    #[test]
+    #[should_panic(expected = "did not start with")]
+    fn an_unknown_argument_is_named() {
+        let _ = RedisServer::with(&["--no-such-option", "1"]);
+    }
+}
