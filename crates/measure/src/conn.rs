@@ -4,52 +4,22 @@
 //! One way in for all: the redis crate's connections here, and the raw streams of [`crate::wire`]. What is sent over a
 //! connection afterwards does not belong here.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+mod endpoint;
+mod login;
+mod stream;
+mod tls;
 
-use redis::aio::MultiplexedConnection;
-use secrecy::SecretString;
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::time::Duration;
 
-use crate::error::Failure;
+use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, aio::MultiplexedConnection};
 
-/// Where a server listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// A host name or IP address, and a port.
-    Tcp(String, u16),
-    /// A unix socket.
-    Unix(PathBuf),
-}
-
-/// How to reach and log in to one Redis server. Its `Debug` shows no secret.
-#[derive(Debug, Clone)]
-pub struct Endpoint {
-    /// Where it listens.
-    pub address: Address,
-    /// Set for `rediss://`.
-    pub tls: Option<Tls>,
-    /// ACL user, where it is not the default one.
-    pub username: Option<String>,
-    /// Password, where there is one.
-    pub password: Option<SecretString>,
-    /// Database number.
-    pub database: i64,
-    /// Bound of each step of connecting: resolve, connect, TLS, log in.
-    pub connect_timeout: Duration,
-    /// Bound of one command that does not block.
-    pub response_timeout: Duration,
-}
-
-/// TLS towards the server.
-#[derive(Debug, Clone)]
-pub struct Tls {
-    /// Name that the certificate must be for.
-    pub server_name: String,
-    /// PEM file of the authorities to trust; the web's well-known ones where unset.
-    pub ca_file: Option<PathBuf>,
-    /// Made once when the configuration is read.
-    pub config: Arc<rustls::ClientConfig>,
-}
+pub use self::{
+    endpoint::{Address, Endpoint},
+    login::login,
+    stream::{Stream, open_stream},
+    tls::Tls,
+};
+use crate::{clock, error::Failure};
 
 /// How long each step of connecting took.
 #[derive(Debug, Clone, Copy, Default)]
@@ -72,36 +42,28 @@ impl ConnectTimes {
     }
 }
 
-/// A stream of any kind.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-impl Endpoint {
-    /// Reads a `redis://`, `rediss://` or `unix://` URL. The message names what is wrong and never repeats a password.
-    ///
-    /// # Errors
-    /// A sentence about the first thing in it that cannot be.
-    pub fn parse(_url: &str) -> Result<Self, String> {
-        unimplemented!()
-    }
-}
-
-/// Opens the stream, up to and with TLS, without a byte of Redis on it.
-///
-/// # Errors
-/// With the reason of the step that failed.
-pub async fn open_stream(_endpoint: &Endpoint) -> Result<(Box<dyn Stream>, ConnectTimes), Failure> {
-    unimplemented!()
-}
-
 /// Opens a connection of its own, logged in, named `name`, and answered once (so that a missing password shows here).
 /// Dropping the last clone closes the socket. After any timeout on it, drop it: a late answer may still be under way.
 ///
 /// # Errors
 /// With the reason of the step that failed.
 pub async fn connect(
-    _endpoint: &Endpoint,
-    _name: &str,
+    endpoint: &Endpoint,
+    name: &str,
 ) -> Result<(MultiplexedConnection, ConnectTimes), Failure> {
-    unimplemented!()
+    let (mut stream, mut times) = open_stream(endpoint).await?;
+    let started = clock::now();
+    login(&mut stream, endpoint, name).await?;
+    times.login = started.elapsed();
+
+    // All that the redis crate would send by itself is done already, or (CLIENT SETINFO, which would count as two
+    // errors in the statistics of a server before 7.2) not wanted.
+    let nothing = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(Some(endpoint.response_timeout));
+    let (connection, driver) = MultiplexedConnection::new_with_config(&nothing, stream, config).await?;
+    // It ends when the last clone is dropped, or the server closes.
+    tokio::spawn(driver);
+    Ok((connection, times))
 }

@@ -6,6 +6,7 @@
 use std::{fmt, io};
 
 use redis::RedisError;
+use rustls::CertificateError;
 use serde::{Deserialize, Serialize};
 
 macro_rules! reasons {
@@ -180,67 +181,76 @@ impl Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
+        let reason = tls_reason(&error).unwrap_or_else(|| io_reason(error.kind()));
+        Self::new(reason, error.to_string())
+    }
+}
+
+impl From<RedisError> for Failure {
+    /// Names are resolved, TLS is spoken and passwords are given by [`crate::conn`] before the redis crate has the
+    /// stream, so none of those failures comes through here.
+    fn from(error: RedisError) -> Self {
+        if let Some(line) = server_line(&error) {
+            return Self::new(Reason::from_error_line(&line), line);
+        }
         let reason = match error.kind() {
-            io::ErrorKind::ConnectionRefused => Reason::ConnectRefused,
-            io::ErrorKind::TimedOut => Reason::Timeout,
-            io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::NotConnected => Reason::Reset,
-            io::ErrorKind::InvalidData => tls_reason(&error.to_string()),
+            redis::ErrorKind::Parse => Reason::Protocol,
+            redis::ErrorKind::AuthenticationFailed => Reason::AuthRejected,
+            _ if error.is_timeout() => Reason::Timeout,
+            _ if error.is_connection_refusal() => Reason::ConnectRefused,
+            _ if error.is_connection_dropped() => Reason::Reset,
             _ => Reason::Other,
         };
         Self::new(reason, error.to_string())
     }
 }
 
-impl From<RedisError> for Failure {
-    fn from(error: RedisError) -> Self {
-        Self::new(redis_reason(&error), error.to_string())
-    }
-}
-
-/// The reason for an error of the redis crate. Its `ErrorKind` lacks most server codes, so the code comes first;
-/// name resolution and TLS show only in the text.
-fn redis_reason(error: &RedisError) -> Reason {
-    if error.kind() == redis::ErrorKind::AuthenticationFailed {
-        return Reason::AuthRejected;
-    }
+/// The error line as the server sent it; of a pipeline, the first.
+fn server_line(error: &RedisError) -> Option<String> {
+    let line = |code: &str, detail: Option<&str>| {
+        format!("{code} {}", detail.unwrap_or_default()).trim_end().to_owned()
+    };
     if let Some(code) = error.code() {
-        return match Reason::from_code(code) {
-            Reason::Other => Reason::from_error_line(&error.to_string()),
-            reason => reason,
-        };
+        return Some(line(code, error.detail()));
     }
-    let text = error.to_string();
-    if error.is_timeout() {
-        Reason::Timeout
-    } else if error.is_connection_refusal() {
-        Reason::ConnectRefused
-    } else if error.kind() == redis::ErrorKind::Parse {
-        Reason::Protocol
-    } else if text.contains("lookup address") || text.contains("No address found") {
-        Reason::Dns
-    } else if text.contains("certificate") || text.contains("tls") || text.contains("TLS") {
-        tls_reason(&text)
-    } else if error.is_connection_dropped() {
-        Reason::Reset
-    } else {
-        Reason::from_error_line(&text)
+    let errors = error.clone().into_server_errors()?;
+    let (_, first) = errors.first()?;
+    Some(line(first.code(), first.details()))
+}
+
+/// The reason for an error of a socket in use. Errors of opening one are told apart where it is opened.
+fn io_reason(kind: io::ErrorKind) -> Reason {
+    match kind {
+        io::ErrorKind::ConnectionRefused => Reason::ConnectRefused,
+        io::ErrorKind::TimedOut => Reason::Timeout,
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::NotConnected => Reason::Reset,
+        io::ErrorKind::InvalidData => Reason::Protocol,
+        _ => Reason::Other,
     }
 }
 
-fn tls_reason(text: &str) -> Reason {
-    if text.contains("Expired") || text.contains("expired") {
-        Reason::TlsExpired
-    } else if text.contains("NotValidForName") || text.contains("not valid for name") {
-        Reason::TlsName
-    } else if text.contains("UnknownIssuer") || text.contains("unknown issuer") {
-        Reason::TlsUntrusted
-    } else {
-        Reason::TlsProtocol
-    }
+/// The reason where it is an error of TLS rather than of the socket under it.
+pub(crate) fn tls_reason(error: &io::Error) -> Option<Reason> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let rustls::Error::InvalidCertificate(certificate) = error else { return Some(Reason::TlsProtocol) };
+    Some(match certificate {
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => Reason::TlsExpired,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Reason::TlsName
+        }
+        // Other is how a self-signed certificate comes that says of itself to be an authority.
+        CertificateError::UnknownIssuer | CertificateError::Revoked | CertificateError::Other(_) => {
+            Reason::TlsUntrusted
+        }
+        _ => Reason::TlsProtocol,
+    })
 }
 
 /// Why a probe has no report. The runner turns it into the outcome of the same name.
