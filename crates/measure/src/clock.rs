@@ -60,6 +60,10 @@ impl Alarm {
     pub fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe for descriptors that are not owned; this one is"
+        )]
         Ok(Self { timer: AsyncFd::with_interest(timer, Interest::READABLE)? })
     }
 

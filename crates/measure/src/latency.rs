@@ -12,7 +12,7 @@ use serde::Serialize;
 /// Longest latency told apart, in nanoseconds: 100 s. Longer ones count as this and are reported as clipped.
 const HIGHEST: u64 = 100_000_000_000;
 /// Shortest latency told apart, in nanoseconds.
-const LOWEST: u64 = 1_000;
+const LOWEST: u64 = 64;
 /// Significant digits kept: 0.1 % precision.
 const DIGITS: u8 = 3;
 

@@ -14,6 +14,7 @@ pub mod load;
 pub mod metric;
 pub mod pace;
 pub mod report;
+pub mod resp;
 pub mod wire;
 
 mod attribute;

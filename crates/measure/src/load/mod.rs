@@ -3,7 +3,7 @@
 //! Load runs on threads and runtimes of its own, so that the daemon's runtime neither disturbs it nor is disturbed.
 //! What an operation is belongs to its [`Client`]: [`crate::wire`] for Redis at full speed, others for pools and HTTP.
 
-use std::{collections::BTreeMap, future::Future, rc::Rc, sync::Arc, time::Duration};
+use std::{future::Future, time::Duration};
 
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -15,6 +15,11 @@ use crate::{
     pace::Pace,
     report::{Operation, ReportedError, TimelinePoint},
 };
+
+mod book;
+mod collect;
+mod thread;
+mod worker;
 
 /// One kind of operation in a mix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,8 +92,6 @@ pub enum StoppedBy {
     ErrorRatio,
     /// The kill switch.
     Killed,
-    /// No worker could connect.
-    NoConnection,
 }
 
 /// What a phase gave.
@@ -161,6 +164,9 @@ pub trait Client {
     /// Where the connection cannot be used again: the slots that were not answered have their result set; the worker
     /// then connects anew.
     fn execute(&mut self, batch: &mut [Slot]) -> impl Future<Output = Result<(), Failure>>;
+
+    /// The text of the latest refused operation, as an example for the report.
+    fn last_refusal(&self) -> Option<&str>;
 }
 
 /// Opens a worker's connection.
@@ -175,15 +181,55 @@ pub trait Connector: Clone + Send + 'static {
     fn connect(&self, worker: usize) -> impl Future<Output = Result<Self::Client, Failure>>;
 }
 
+impl LoadPlan {
+    /// Closed loop of one worker without end: the starting point of every phase.
+    #[must_use]
+    pub fn new(phase: &'static str, mix: Vec<Share>) -> Self {
+        Self {
+            phase,
+            workers: 1,
+            threads: 1,
+            pace: Pace::Closed,
+            ramp: Duration::ZERO,
+            stop: Stop::default(),
+            mix,
+            order: Order::Random,
+            key_space: 1,
+            pipeline: 1,
+            operation_timeout: Duration::from_secs(5),
+            spin: Duration::ZERO,
+            seed: 1,
+        }
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        let fault = if self.mix.is_empty() || self.mix.iter().all(|share| share.weight == 0) {
+            "no operation in its mix"
+        } else if self.workers == 0 || self.threads == 0 || self.pipeline == 0 || self.key_space == 0 {
+            "no workers, threads, pipeline or keys"
+        } else if self.stop.duration.is_none() && self.stop.operations.is_none() {
+            "neither duration nor number of operations"
+        } else {
+            return Ok(());
+        };
+        Err(Failure::new(Reason::Other, format!("phase {} has {fault}", self.phase)))
+    }
+}
+
 /// Runs one phase to its end. Dropping the future stops the load too; `control.threads` tells when it really has.
 ///
 /// # Errors
-/// Only where threads or runtimes cannot be made. Failing operations are in the result.
+/// Where no worker could connect (with the first one's reason), where threads or runtimes cannot be made, or where the
+/// plan cannot be carried out. Failing operations are in the result.
 pub async fn run<C: Connector>(
-    _plan: LoadPlan,
-    _connector: C,
-    _control: &Control,
+    plan: LoadPlan,
+    connector: C,
+    control: &Control,
 ) -> Result<LoadResult, Failure> {
-    let _: (Rc<()>, Arc<()>, BTreeMap<u8, u8>);
-    unimplemented!()
+    plan.check()?;
+    let kill = control.kill.child_token();
+    let _stops_when_dropped = kill.clone().drop_guard();
+    let mut collector = collect::Collector::new(plan, kill, control.progress.clone());
+    collector.start_threads(connector, &control.threads)?;
+    collector.finish().await
 }
