@@ -194,6 +194,8 @@ impl From<RedisError> for Failure {
             return Self::new(Reason::from_error_line(&line), line);
         }
         let reason = match error.kind() {
+            // How its parser says that the stream ended within a reply.
+            redis::ErrorKind::Parse if error.to_string().contains("end of input") => Reason::Reset,
             redis::ErrorKind::Parse => Reason::Protocol,
             redis::ErrorKind::AuthenticationFailed => Reason::AuthRejected,
             _ if error.is_timeout() => Reason::Timeout,

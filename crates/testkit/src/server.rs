@@ -134,6 +134,14 @@ impl RedisServer {
         text.trim_end_matches(['\r', '\n']).to_owned()
     }
 
+    /// Sends a command of one line over a connection of its own and does not wait for the answer: for what blocks.
+    #[must_use = "dropping the connection takes the command back"]
+    pub fn send(&self, line: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address()).expect("it accepts connections");
+        stream.write_all(format!("{line}\r\n").as_bytes()).expect("a fresh connection takes a line");
+        stream
+    }
+
     /// Runs a command of which `+OK` is the answer.
     ///
     /// # Panics

@@ -1,0 +1,7 @@
+//! The core against real redis-servers, and against a scripted one for what a real one never does.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod conn;
+mod conn_tls;
+mod support;
