@@ -66,10 +66,19 @@ impl Endpoint {
         if url.contains('#') {
             return Err("has a '#': in a user or password write it as %23".into());
         }
-        let Some((scheme, _)) = url.split_once("://") else {
+        let Some((scheme, rest)) = url.split_once("://") else {
             return Err(format!("is not a URL: expected {FORMS}"));
         };
         let read = match scheme {
+            "redis" | "rediss" if url.contains('?') => {
+                return Err(
+                    "has a '?': a redis URL takes no parameters; in a user or password write it as %3F"
+                        .into(),
+                );
+            }
+            "redis" | "rediss" if rest.split_once('/').is_some_and(|(_, path)| path.contains('@')) => {
+                return Err("has a '/' before an '@': in a user or password write it as %2F".into());
+            }
             "redis" | "rediss" => read_tcp,
             "unix" | "redis+unix" => read_unix,
             _ => return Err(format!("has a scheme other than redis, rediss and unix: expected {FORMS}")),
@@ -208,7 +217,7 @@ mod tests {
             ("http://localhost", "scheme other than"),
             ("redis://:se#cret@h", "'#'"),
             ("redis://:se?cret@h", "'?'"),
-            ("redis://:se/cret@h", "invalid port"),
+            ("redis://:se/cret@h", "%2F"),
             ("redis://h:70000", "invalid port"),
             ("redis://h:0", "port 0"),
             ("redis://h/one", "no database number"),
