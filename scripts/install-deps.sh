@@ -90,7 +90,7 @@ if [[ ! -e $policy ]]; then
   "${root[@]}" chmod 755 "$policy"
 fi
 
-was_there=" $(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' "${packages[@]}" 2>/dev/null | sed -n 's/^ii //p' | tr '\n' ' ') "
+was_there=" $({ dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' "${packages[@]}" 2>/dev/null || true; } | sed -n 's/^ii //p' | tr '\n' ' ') "
 apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=120)
 if ! "${apt[@]}" install --no-install-recommends "${packages[@]}" >"$log" 2>&1; then
   # Most often the package lists are missing or old.
