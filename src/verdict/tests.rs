@@ -1,3 +1,5 @@
+//! Tests of judging: limits, grades, outcomes and the sentence they give.
+
 use measure::report::Doubt;
 
 use super::*;

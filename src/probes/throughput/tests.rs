@@ -1,3 +1,5 @@
+//! Tests of the settings of `throughput` and of what its phases ask for; running them is for the integration tests.
+
 use super::*;
 
 fn named(settings: Settings) -> Vec<&'static str> {
