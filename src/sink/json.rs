@@ -1,17 +1,132 @@
-//! A record as the report's JSON: the same for the command line, the API and (later) history. The contract's shape.
+//! A record as the report's JSON: the same for the command line, the API and history. The contract's shape.
+//!
+//! Fields are in the contract's order when serialised straight to text. What the figures mean is in `measure::report`.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, thread};
+
+use measure::{
+    Reason,
+    facts::ServerFacts,
+    report::{
+        Attribution, Check, Doubt, Measurement, Operation, Pool, ReportedError, SkippedPhase, TimelinePoint,
+    },
+};
+use serde::Serialize;
 
 use super::Record;
+use crate::verdict::{Grade, Objective, Outcome};
+
+/// Version of this shape; it grows when a field changes its meaning.
+const SCHEMA: u32 = 1;
+
+/// What `redprobe run --format json` prints.
+#[derive(Debug, Serialize)]
+pub struct Suite<'a> {
+    schema: u32,
+    grade: Option<Grade>,
+    exit_code: i32,
+    runs: Vec<Run<'a>>,
+}
+
+/// One run.
+#[derive(Debug, Serialize)]
+pub struct Run<'a> {
+    id: &'a str,
+    probe: &'static str,
+    target: &'a str,
+    variant: &'a str,
+    started_at: String,
+    duration_seconds: f64,
+    outcome: Outcome,
+    reason: Option<Reason>,
+    grade: Option<Grade>,
+    conclusion: &'a str,
+    objectives: &'a [Objective],
+    measurements: BTreeMap<&'a str, &'a Measurement>,
+    operations: &'a [Operation],
+    pools: &'a [Pool],
+    attribution: &'a [Attribution],
+    checks: &'a [Check],
+    timeline: &'a [TimelinePoint],
+    doubts: Vec<Doubt>,
+    errors: &'a [ReportedError],
+    skipped_phases: &'a [SkippedPhase],
+    cleanup: CleanUp,
+    settings: &'a serde_json::Value,
+    server: Option<&'a ServerFacts>,
+    client: Client,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<&'a [String]>,
+}
+
+#[derive(Debug, Serialize)]
+struct CleanUp {
+    keys_removed: u64,
+    /// No probe changes settings yet.
+    settings_restored: [(); 0],
+    left_over: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Client {
+    version: &'static str,
+    cpus: usize,
+}
 
 /// One run.
 #[must_use]
-pub fn run(_record: &Record) -> serde_json::Value {
-    unimplemented!()
+pub fn run(record: &Record) -> Run<'_> {
+    let (probe, target, variant) = record.job.key();
+    let report = &record.report;
+    Run {
+        id: &record.id,
+        probe,
+        target,
+        variant,
+        started_at: humantime::format_rfc3339_millis(record.started_at).to_string(),
+        duration_seconds: record.took.as_secs_f64(),
+        outcome: record.outcome,
+        reason: record.reason,
+        grade: record.grade,
+        conclusion: &record.conclusion,
+        objectives: &record.objectives,
+        measurements: report.measurements.iter().map(|(name, value)| (&**name, value)).collect(),
+        operations: &report.operations,
+        pools: &report.pools,
+        attribution: &report.attribution,
+        checks: &report.checks,
+        timeline: &report.timeline,
+        doubts: report.doubts.iter().copied().collect(),
+        errors: &report.errors,
+        skipped_phases: &report.skipped_phases,
+        cleanup: CleanUp {
+            keys_removed: record.clean_up.keys_removed,
+            settings_restored: [],
+            left_over: record.clean_up.left_over,
+        },
+        settings: &record.job.settings,
+        server: record.server.as_ref(),
+        client: Client {
+            version: env!("CARGO_PKG_VERSION"),
+            cpus: thread::available_parallelism().map_or(1, usize::from),
+        },
+        log: None,
+    }
+}
+
+/// One run with what it said while it went.
+#[must_use]
+pub fn run_with_log(record: &Record) -> Run<'_> {
+    Run { log: Some(&record.log), ..run(record) }
 }
 
 /// What `redprobe run --format json` prints: the worst grade, the exit code, and the runs.
 #[must_use]
-pub fn suite(_records: &[Arc<Record>], _exit_code: i32) -> serde_json::Value {
-    unimplemented!()
+pub fn suite(records: &[Arc<Record>], exit_code: i32) -> Suite<'_> {
+    Suite {
+        schema: SCHEMA,
+        grade: records.iter().filter_map(|record| record.grade).max(),
+        exit_code,
+        runs: records.iter().map(|record| run(record)).collect(),
+    }
 }

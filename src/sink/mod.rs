@@ -8,7 +8,7 @@ use std::{
 use measure::{Reason, facts::ServerFacts, keys::CleanUp, report::Report};
 
 use crate::{
-    config::Job,
+    config::{Job, Plan},
     verdict::{Grade, Objective, Outcome},
 };
 
@@ -61,6 +61,12 @@ impl Sinks {
     #[must_use]
     pub fn new(runs_kept: usize) -> Self {
         Self { metrics: metrics::Metrics::new(), history: history::History::new(runs_kept) }
+    }
+
+    /// Takes on a plan, at the start and after each reload: see [`metrics::Metrics::apply`].
+    pub fn apply(&self, plan: &Plan) {
+        self.metrics.apply(plan);
+        self.history.apply(plan);
     }
 
     /// Publishes a finished run everywhere. Never waits for a reader.

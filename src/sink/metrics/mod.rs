@@ -1,0 +1,241 @@
+//! The only place that talks to Prometheus: records in, exposition out. Rendering reads memory and waits for nobody.
+//!
+//! `families` declares what there is, `series` remembers it and knows when it disappears, `render` writes it.
+//! What a run is belongs to the runner; serving the text to `http`.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use measure::{
+    clock::{self, unix_seconds},
+    latency::{BUCKETS, BucketCounts},
+    metric::MetricDef,
+};
+use prometheus::{core::Collector, process_collector::ProcessCollector};
+
+use self::{
+    families::daemon,
+    render::{Exposition, Owner},
+    series::TargetSeries,
+};
+use super::Record;
+use crate::config::{Job, Plan};
+
+mod families;
+mod render;
+mod series;
+
+/// The state behind `/metrics`.
+#[derive(Debug)]
+pub struct Metrics {
+    state: Mutex<State>,
+    http: HttpCounts,
+    process: ProcessCollector,
+}
+
+/// Each target's part is shared with the scrapes under way, and copied when a run changes it meanwhile: so a scrape
+/// holds the lock no longer than it takes to count up some references.
+#[derive(Debug, Clone, Default)]
+struct State {
+    targets: BTreeMap<String, Arc<TargetSeries>>,
+    reload_successful: Option<bool>,
+    reloaded_at: Option<SystemTime>,
+    event_loop_lag: Option<Duration>,
+    start_lateness: BucketCounts,
+}
+
+/// What the HTTP server counts of itself.
+#[derive(Debug, Default)]
+pub struct HttpCounts {
+    open: AtomicU64,
+    shed: AtomicU64,
+    /// By the first digit of the status: 1xx, 2xx, …
+    answered: [AtomicU64; 5],
+}
+
+const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+impl HttpCounts {
+    /// Connections open now.
+    pub fn set_open(&self, connections: usize) {
+        self.open.store(connections as u64, Ordering::Relaxed);
+    }
+
+    /// One connection closed or turned away, because there were too many.
+    pub fn shed(&self) {
+        self.shed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One request answered with this status.
+    pub fn answered(&self, status: u16) {
+        if let Some(count) =
+            usize::from(status / 100).checked_sub(1).and_then(|class| self.answered.get(class))
+        {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Nothing but the daemon's own metrics.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { state: Mutex::default(), http: HttpCounts::default(), process: ProcessCollector::for_self() }
+    }
+
+    /// What the HTTP server counts of itself.
+    #[must_use]
+    pub const fn http(&self) -> &HttpCounts {
+        &self.http
+    }
+
+    /// Creates the series of every target and job at zero, and drops those of targets that are not in the plan any
+    /// more. The first plan counts as a successful reading of the configuration.
+    pub fn apply(&self, plan: &Plan) {
+        let mut state = self.state();
+        state.targets.retain(|name, _| plan.targets.contains_key(name));
+        for name in plan.targets.keys() {
+            let target =
+                state.targets.entry(name.clone()).or_insert_with(|| Arc::new(TargetSeries::new(name)));
+            Arc::make_mut(target).unplan();
+        }
+        for job in &plan.jobs {
+            if let Some(target) = state.targets.get_mut(&job.target.name) {
+                Arc::make_mut(target).plan(job);
+            }
+        }
+        for target in state.targets.values_mut() {
+            Arc::make_mut(target).settle();
+        }
+        if state.reload_successful.is_none() {
+            state.reload_successful = Some(true);
+            state.reloaded_at = Some(clock::wall());
+        }
+    }
+
+    /// Takes in a finished run. One whose target has left the plan is forgotten.
+    pub fn publish(&self, record: &Arc<Record>) {
+        self.with(&record.job, |target| target.job(&record.job).take(record));
+    }
+
+    /// When the job is due next; `slack` later it counts as overdue and its results disappear.
+    pub fn next_run(&self, job: &Job, at: SystemTime, slack: Duration) {
+        self.with(job, |target| target.job(job).due(at, slack));
+    }
+
+    /// Ticks that never came, because the daemon did not run at their time.
+    pub fn missed_ticks(&self, job: &Job, count: u64) {
+        self.with(job, |target| target.job(job).miss(count));
+    }
+
+    /// How late a scheduled run started.
+    pub fn start_lateness(&self, lateness: Duration) {
+        let seconds = lateness.as_secs_f64();
+        let counts = &mut self.state().start_lateness;
+        if let Some(slot) = BUCKETS.iter().position(|edge| seconds <= *edge) {
+            counts.counts[slot] += 1;
+        }
+        counts.count += 1;
+        counts.sum += seconds;
+    }
+
+    /// How a reload of the configuration ended.
+    pub fn reloaded(&self, successful: bool) {
+        let mut state = self.state();
+        state.reload_successful = Some(successful);
+        if successful {
+            state.reloaded_at = Some(clock::wall());
+        }
+    }
+
+    /// The event loop's latest lag.
+    pub fn event_loop_lag(&self, lag: Duration) {
+        self.state().event_loop_lag = Some(lag);
+    }
+
+    /// The whole exposition, text format 0.0.4.
+    #[must_use]
+    pub fn render(&self) -> Vec<u8> {
+        let mut process = self.process.collect();
+        process.sort_by(|a, b| a.name().cmp(b.name()));
+        let state = self.state().clone();
+        self.exposition(&state, clock::wall()).encode(&process)
+    }
+
+    /// The exposition without what differs from process to process, as it is at `now`.
+    #[must_use]
+    pub fn render_at(&self, now: SystemTime) -> Vec<u8> {
+        let state = self.state().clone();
+        self.exposition(&state, now).encode(&[])
+    }
+
+    /// The exposition of one record alone, for `/probe`: what that run found, and nothing that counts over runs.
+    #[must_use]
+    pub fn render_record(record: &Record) -> Vec<u8> {
+        series::show_alone(record)
+    }
+
+    /// Every metric that there can be: the daemon's, those that every target and job has, and the probes' own.
+    #[must_use]
+    pub fn catalogue() -> Vec<&'static MetricDef> {
+        let own = crate::probes::PROBES.iter().flat_map(|probe| probe.metrics);
+        let mut all: Vec<_> =
+            families::ALL.iter().flat_map(|group| group.iter()).chain(own).copied().collect();
+        all.sort_by_key(|def| def.name);
+        all
+    }
+
+    fn exposition<'a>(&'a self, state: &'a State, now: SystemTime) -> Exposition<'a> {
+        static DAEMON: std::sync::LazyLock<Owner> = std::sync::LazyLock::new(Owner::default);
+        let mut out = Exposition::default();
+        for target in state.targets.values() {
+            target.show(&mut out, now);
+        }
+        out.set(&daemon::BUILD_INFO, &DAEMON, [env!("CARGO_PKG_VERSION")], 1.0);
+        // The memory of runs takes every record; a store that can fail is not there yet.
+        out.set(&daemon::HISTORY_WRITE_ERRORS, &DAEMON, [], 0.0);
+        out.histogram(&daemon::START_LATENESS, &DAEMON, [], &state.start_lateness);
+        if let Some(successful) = state.reload_successful {
+            out.set(&daemon::RELOAD_SUCCESSFUL, &DAEMON, [], f64::from(successful));
+        }
+        if let Some(at) = state.reloaded_at {
+            out.set(&daemon::RELOAD_SUCCESS_TIME, &DAEMON, [], unix_seconds(at));
+        }
+        if let Some(lag) = state.event_loop_lag {
+            out.set(&daemon::EVENT_LOOP_LAG, &DAEMON, [], lag.as_secs_f64());
+        }
+        out.set(&daemon::HTTP_CONNECTIONS, &DAEMON, [], load(&self.http.open));
+        out.set(&daemon::HTTP_CONNECTIONS_SHED, &DAEMON, [], load(&self.http.shed));
+        for (class, count) in STATUS_CLASSES.iter().zip(&self.http.answered) {
+            out.set(&daemon::HTTP_REQUESTS, &DAEMON, [class], load(count));
+        }
+        out
+    }
+
+    fn with(&self, job: &Job, change: impl FnOnce(&mut TargetSeries)) {
+        if let Some(target) = self.state().targets.get_mut(&job.target.name) {
+            change(Arc::make_mut(target));
+        }
+    }
+
+    /// A panic while the lock was held leaves at worst one run half counted; the other targets' figures are whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn load(count: &AtomicU64) -> f64 {
+    count.load(Ordering::Relaxed) as f64
+}
