@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-golden=tests/golden/metrics.txt
+golden=tests/golden/exposition.txt
 [[ -s $golden ]] || { echo "check-metrics: $golden is missing or empty; 'make bless' writes it" >&2; exit 1; }
 # promtool says what it dislikes on stderr, for some things without failing.
 said=$(promtool check metrics <"$golden" 2>&1) || { printf '%s\n' "$said" >&2; exit 1; }

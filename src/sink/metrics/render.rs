@@ -9,7 +9,7 @@ use measure::{
     metric::{Kind, MetricDef},
 };
 use prometheus::{
-    Encoder, TextEncoder,
+    TextEncoder,
     proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType},
 };
 
@@ -91,19 +91,33 @@ impl<'a> Exposition<'a> {
 
     /// The text, format 0.0.4, after `others`, which come with families of their own.
     pub(super) fn encode(self, others: &[MetricFamily]) -> Vec<u8> {
-        let mut text = Vec::new();
+        let mut text = String::new();
         write(others, &mut text);
         for (def, rows) in self.families.into_values() {
+            let start = text.len();
             write(&[family(def, rows)], &mut text);
+            if def.kind == Kind::Gauge && def.labels.contains(&"quantile") {
+                untype(def, &mut text, start);
+            }
         }
-        text
+        text.into_bytes()
     }
 }
 
-fn write(families: &[MetricFamily], text: &mut Vec<u8>) {
+fn write(families: &[MetricFamily], text: &mut String) {
     TextEncoder::new()
-        .encode(families, text)
+        .encode_utf8(families, text)
         .expect("families have a name and a series each, and memory can be written to");
+}
+
+/// A gauge with a `quantile` label, which Prometheus' own lint lets only summaries and untyped metrics have. A summary
+/// would claim a sum and a count over all runs; the crate does not write untyped ones.
+fn untype(def: &MetricDef, text: &mut String, start: usize) {
+    let typed = format!("# TYPE {} gauge\n", def.name);
+    if let Some(at) = text[start..].find(&typed) {
+        let at = start + at;
+        text.replace_range(at..at + typed.len(), &format!("# TYPE {} untyped\n", def.name));
+    }
 }
 
 /// The same labels twice in one family would make Prometheus refuse the whole scrape, so only the first row stays.

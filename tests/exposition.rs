@@ -1,0 +1,516 @@
+//! `/metrics` as text: the golden exposition and catalogue, the rules of naming, and when series come and go.
+//!
+//! Runs are made up, so nothing depends on time. What the probes really find is tested with them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use measure::{
+    Effect, Reason,
+    keys::CleanUp,
+    metric::{Kind, LabelValue, MetricDef},
+    report::{Check, Direction, Doubt, ObjectiveDef, Pool, Report, Severity, Unit},
+};
+use redprobe::{
+    config::Schedule,
+    probe::ProbeKind,
+    sink::{Record, metrics::Metrics},
+    verdict::Outcome,
+};
+
+use crate::synthetic::{HEALTH, at, job, kind, measured, operation, plan, scheduled, target, unmeasured};
+
+mod probe_metrics {
+    measure::metrics! {
+        /// Memory that a made-up server uses.
+        gauge USED = "redprobe_pool_starvation_used_bytes";
+        /// Calls of a made-up server, per command.
+        counter CALLS = "redprobe_pool_starvation_calls_total" [command];
+    }
+}
+
+static TIMEOUT_RATE: ObjectiveDef = ObjectiveDef {
+    name: "timeout_rate",
+    phrase: "share of timeouts",
+    help: "Made up.",
+    direction: Direction::Max,
+    unit: Unit::Ratio,
+    severity: Severity::Critical,
+    limit: 0.0,
+};
+static STARVATION: ProbeKind = kind("pool_starvation", Effect::Load, &[&TIMEOUT_RATE]);
+
+/// Compares with a golden file; with `BLESS=1` writes it.
+fn golden(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if env::var_os("BLESS").is_some() {
+        fs::write(&path, text).expect("golden files can be written");
+    }
+    let wanted = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        wanted == text,
+        "tests/golden/{name} differs; `make bless` writes it, look at the diff.\n--- as it is now:\n{text}"
+    );
+}
+
+fn text(metrics: &Metrics, seconds: u64) -> String {
+    String::from_utf8(metrics.render_at(at(seconds))).expect("an exposition is text")
+}
+
+/// The lines of this target.
+fn lines_of(text: &str, target: &str) -> BTreeSet<String> {
+    let label = format!("target=\"{target}\"");
+    text.lines().filter(|line| line.contains(&label)).map(str::to_owned).collect()
+}
+
+fn starved() -> Report {
+    let mut report = Report { conclusion: "Starved.".into(), ..Report::default() };
+    report.operations.push(operation("shared", "get", 150, 2_541, &[(Reason::PoolTimeout, 459)]));
+    report.operations.push(operation("shared", "xread", 20_000_000, 30, &[]));
+    let waits = operation("", "", 199_000, 2_541, &[]);
+    report.pools.push(Pool {
+        name: "shared".into(),
+        size: 15,
+        wait: waits.response,
+        wait_failures: 459,
+        wait_buckets: waits.response_buckets,
+    });
+    for (check, status) in [("M01", "fail"), ("M02", "pass"), ("M03", "pass")] {
+        report.checks.push(Check {
+            check,
+            title: "A check",
+            status,
+            severity: "high",
+            expected: String::new(),
+            actual: String::new(),
+            why: "",
+            remedy: String::new(),
+            source: "",
+        });
+    }
+    report.doubts.insert(Doubt::SharedTarget);
+    report.observe(&TIMEOUT_RATE, 0.153);
+    report.set(&probe_metrics::USED, 1_048_576.0);
+    report.set_with(&probe_metrics::CALLS, ["get".into()], 12_345.0);
+    report
+}
+
+/// Two targets; every outcome, and every family that a run can fill.
+fn full() -> Metrics {
+    let (staging, bare) = (target("staging"), target("bare"));
+    let (health, starvation, variant) =
+        (job(&HEALTH, &staging, ""), job(&STARVATION, &staging, ""), job(&STARVATION, &staging, "small"));
+    let manual = scheduled(&STARVATION, &bare, "", Schedule::Manual);
+    let metrics = Metrics::new();
+    metrics.apply(&plan(&[&health, &starvation, &variant, &manual]));
+    metrics.publish(&measured(&health, 0, Report::default()));
+    metrics.publish(&measured(&starvation, 1, starved()));
+    metrics.publish(&unmeasured(&starvation, 31, Outcome::Skipped, Reason::Lease));
+    metrics.publish(&unmeasured(&variant, 2, Outcome::Error, Reason::TlsExpired));
+    metrics.publish(&unmeasured(&variant, 32, Outcome::Halted, Reason::Canary));
+    metrics.next_run(&starvation, at(60), Duration::from_secs(15));
+    metrics.missed_ticks(&starvation, 3);
+    metrics.start_lateness(Duration::from_micros(1_500));
+    metrics.start_lateness(Duration::from_secs(11));
+    metrics.event_loop_lag(Duration::from_micros(80));
+    metrics.http().answered(200);
+    metrics
+}
+
+#[test]
+fn golden_exposition() {
+    let text = text(&full(), 60);
+    // When the first plan was applied is real time.
+    let masked: String = text
+        .lines()
+        .map(|line| match line.split_once(' ') {
+            Some((name @ "redprobe_config_last_reload_success_timestamp_seconds", _)) => {
+                format!("{name} 1800000000\n")
+            }
+            _ => format!("{line}\n"),
+        })
+        .collect();
+    golden("exposition.txt", &masked);
+}
+
+#[test]
+fn golden_catalogue() {
+    let text: String = Metrics::catalogue()
+        .into_iter()
+        .map(|def| {
+            let kind = format!("{:?}", def.kind).to_lowercase();
+            format!("{} {kind} [{}]\n    {}\n", def.name, def.labels.join(", "), def.help())
+        })
+        .collect();
+    golden("catalogue.txt", &text);
+}
+
+#[test]
+fn promtool_has_nothing_to_say() {
+    let Ok(mut promtool) = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+    else {
+        eprintln!("SKIPPED: promtool is not on PATH; `make check` installs it");
+        return;
+    };
+    let exposition = full().render();
+    assert!(String::from_utf8_lossy(&exposition).contains("process_resident_memory_bytes "));
+    promtool.stdin.take().expect("it was piped").write_all(&exposition).expect("promtool reads");
+    let said = promtool.wait_with_output().expect("promtool ends");
+    let words = [said.stdout, said.stderr].concat();
+    assert!(said.status.success() && words.is_empty(), "{}", String::from_utf8_lossy(&words));
+}
+
+#[test]
+fn names_keep_the_rules() {
+    const UNITS: [&str; 4] = ["_seconds", "_bytes", "_ratio", "_total"];
+    const NOT_BASE: [&str; 12] = [
+        "_ms",
+        "_millis",
+        "_milliseconds",
+        "_us",
+        "_micros",
+        "_microseconds",
+        "_minutes",
+        "_kb",
+        "_mb",
+        "_percent",
+        "_kilobytes",
+        "_megabytes",
+    ];
+    const RESERVED: [&str; 6] = ["target", "probe", "variant", "le", "job", "instance"];
+    let mut seen = BTreeSet::new();
+    for def in Metrics::catalogue() {
+        let name = def.name;
+        assert!(seen.insert(name), "{name} is declared twice");
+        assert!(name.starts_with("redprobe_"), "{name}");
+        assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name}");
+        assert_eq!(
+            name.ends_with("_total"),
+            def.kind == Kind::Counter,
+            "{name}: _total is for counters alone"
+        );
+        assert!(
+            !NOT_BASE.iter().any(|unit| name.ends_with(unit)),
+            "{name}: use a base unit, such as {UNITS:?}"
+        );
+        assert!(def.kind != Kind::Histogram || name.ends_with("_seconds"), "{name}: buckets are in seconds");
+        assert!(
+            def.help().ends_with('.') && def.help().len() > 10,
+            "{name}: help is a sentence: {:?}",
+            def.help()
+        );
+        assert!(!def.labels.iter().any(|label| RESERVED.contains(label)), "{name}: {:?}", def.labels);
+    }
+    for probe in redprobe::probes::PROBES {
+        let prefix = format!("redprobe_{}_", probe.name);
+        for def in probe.metrics {
+            assert!(def.name.starts_with(&prefix), "{} belongs to {}", def.name, probe.name);
+            assert!(def.kind != Kind::Histogram, "{}: a sample is one value", def.name);
+        }
+    }
+}
+
+/// What is exported is in the catalogue with its labels, and what is common to all probes is exported.
+#[test]
+fn exposition_and_catalogue_agree() {
+    let own: [&'static MetricDef; 2] = [&probe_metrics::USED, &probe_metrics::CALLS];
+    let mut missing: BTreeMap<_, _> =
+        Metrics::catalogue().into_iter().chain(own).map(|def| (def.name, def)).collect();
+    let known = missing.clone();
+    for line in text(&full(), 60).lines().filter(|line| !line.starts_with('#')) {
+        let (series, _) = line.rsplit_once(' ').expect("a sample has a value");
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let family = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|suffix| known.get(name.strip_suffix(suffix)?))
+            .or_else(|| known.get(name))
+            .unwrap_or_else(|| panic!("{name} is not in the catalogue"));
+        missing.remove(family.name);
+        for label in labels.split("\",").filter_map(|part| part.split_once('=')).map(|(label, _)| label) {
+            let common = ["target", "probe", "variant", "le"].contains(&label);
+            assert!(common || family.labels.contains(&label), "{name} has a label {label:?}");
+        }
+    }
+    // No probe tells yet when a certificate expires; a probe's own metrics are shown with the probe.
+    missing.remove("redprobe_tls_certificate_expiry_timestamp_seconds");
+    for probe in redprobe::probes::PROBES {
+        missing.retain(|name, _| !probe.metrics.iter().any(|def| def.name == *name));
+    }
+    assert!(missing.is_empty(), "never exported: {:?}", missing.keys());
+}
+
+#[test]
+fn results_of_an_overdue_job_disappear_and_its_counters_stay() {
+    let metrics = full();
+    let has = |seconds, name: &str| {
+        lines_of(&text(&metrics, seconds), "staging").iter().any(|line| {
+            line.starts_with(name) && line.contains("pool_starvation") && !line.contains("variant")
+        })
+    };
+    let results = [
+        "redprobe_run_success{",
+        "redprobe_objective_met{",
+        "redprobe_run_latency_seconds{",
+        "redprobe_doubts{",
+        "redprobe_audit_checks{",
+        "redprobe_pool_starvation_used_bytes{",
+    ];
+    for name in results {
+        assert!(has(75, name), "{name} is there until the slack is over");
+        assert!(!has(76, name), "{name} goes with it");
+    }
+    for name in [
+        "redprobe_runs_total{",
+        "redprobe_operations_total{",
+        "redprobe_operation_response_seconds_bucket{",
+        "redprobe_pool_wait_failures_total{",
+        "redprobe_last_run_timestamp_seconds{",
+        "redprobe_next_run_timestamp_seconds{",
+    ] {
+        assert!(has(76, name), "{name} stays");
+    }
+}
+
+#[test]
+fn up_goes_with_an_overdue_health_check() {
+    let staging = target("staging");
+    let health = job(&HEALTH, &staging, "");
+    let metrics = Metrics::new();
+    metrics.apply(&plan(&[&health]));
+    let up = |seconds| {
+        text(&metrics, seconds)
+            .lines()
+            .find_map(|l| l.strip_prefix("redprobe_up{target=\"staging\"} ").map(str::to_owned))
+    };
+    assert_eq!(up(0), None, "nothing is known before the first check");
+    metrics.publish(&measured(&health, 0, Report::default()));
+    metrics.next_run(&health, at(15), Duration::from_secs(5));
+    assert_eq!(up(20).as_deref(), Some("1"));
+    assert_eq!(up(21), None);
+    metrics.publish(&unmeasured(&health, 15, Outcome::Error, Reason::ConnectRefused));
+    metrics.next_run(&health, at(30), Duration::from_secs(5));
+    assert_eq!(up(21).as_deref(), Some("0"));
+    metrics.publish(&unmeasured(&health, 20, Outcome::Skipped, Reason::Overlap));
+    assert_eq!(up(21).as_deref(), Some("0"), "a skipped check leaves it");
+}
+
+#[test]
+fn a_target_that_leaves_takes_its_series_and_no_others() {
+    let (a, b) = (target("a"), target("b"));
+    let (of_a, of_b) = (job(&STARVATION, &a, ""), job(&STARVATION, &b, ""));
+    let metrics = Metrics::new();
+    metrics.apply(&plan(&[&of_a, &of_b]));
+    for job in [&of_a, &of_b] {
+        metrics.publish(&measured(job, 0, starved()));
+    }
+    let before = lines_of(&text(&metrics, 1), "b");
+    assert!(!before.is_empty());
+    let reloaded = job(&STARVATION, &b, "");
+    metrics.apply(&plan(&[&reloaded]));
+    assert_eq!(lines_of(&text(&metrics, 1), "a"), BTreeSet::new());
+    assert_eq!(lines_of(&text(&metrics, 1), "b"), before, "the others go on as they were");
+    metrics.publish(&measured(&of_a, 2, starved()));
+    metrics.next_run(&of_a, at(30), Duration::ZERO);
+    assert_eq!(
+        lines_of(&text(&metrics, 3), "a"),
+        BTreeSet::new(),
+        "a run that was under way brings nothing back"
+    );
+}
+
+#[test]
+fn a_job_that_leaves_takes_its_results_and_leaves_its_counters() {
+    let staging = target("staging");
+    let (health, starvation) = (job(&HEALTH, &staging, ""), job(&STARVATION, &staging, ""));
+    let metrics = Metrics::new();
+    metrics.apply(&plan(&[&health, &starvation]));
+    metrics.publish(&measured(&starvation, 0, starved()));
+    metrics.next_run(&starvation, at(30), Duration::ZERO);
+    metrics.apply(&plan(&[&health]));
+    for late in [false, true] {
+        if late {
+            metrics.publish(&measured(&starvation, 1, starved()));
+            metrics.next_run(&starvation, at(30), Duration::ZERO);
+        }
+        let text = text(&metrics, 1);
+        assert!(!text.contains("redprobe_run_success{"), "{text}");
+        assert!(!text.contains("redprobe_next_run_timestamp_seconds{"));
+        let runs = if late { 2 } else { 1 };
+        assert!(text.contains(&format!(
+            "redprobe_runs_total{{target=\"staging\",probe=\"pool_starvation\"}} {runs}\n"
+        )));
+    }
+}
+
+#[test]
+fn a_run_asked_for_without_a_job_shows_its_results() {
+    let staging = target("staging");
+    let health = job(&HEALTH, &staging, "");
+    let metrics = Metrics::new();
+    metrics.apply(&plan(&[&health]));
+    metrics.publish(&measured(&scheduled(&STARVATION, &staging, "", Schedule::Manual), 0, starved()));
+    assert!(
+        text(&metrics, 1).contains("redprobe_run_success{target=\"staging\",probe=\"pool_starvation\"} 0\n")
+    );
+}
+
+#[test]
+fn a_run_that_measured_nothing_takes_the_last_results_along() {
+    let staging = target("staging");
+    let starvation = job(&STARVATION, &staging, "");
+    let metrics = Metrics::new();
+    metrics.apply(&plan(&[&starvation]));
+    metrics.publish(&measured(&starvation, 0, starved()));
+    metrics.publish(&unmeasured(&starvation, 30, Outcome::Halted, Reason::Canary));
+    assert!(text(&metrics, 31).contains("redprobe_objective_observed{"), "halted leaves them");
+    metrics.publish(&unmeasured(&starvation, 60, Outcome::Error, Reason::ConnectRefused));
+    let text = text(&metrics, 61);
+    assert!(!text.contains("redprobe_objective_observed{") && !text.contains("_used_bytes{"), "{text}");
+    assert!(text.contains("redprobe_run_success{target=\"staging\",probe=\"pool_starvation\"} 0\n"));
+}
+
+#[test]
+fn counters_and_histograms_grow_with_each_run() {
+    let staging = target("staging");
+    let starvation = job(&STARVATION, &staging, "");
+    let metrics = Metrics::new();
+    metrics.apply(&plan(&[&starvation]));
+    let labels = "target=\"staging\",probe=\"pool_starvation\"";
+    assert!(
+        text(&metrics, 0)
+            .contains(&format!("redprobe_run_failures_total{{{labels},reason=\"objective\"}} 0\n")),
+        "the usual reasons are there before the first run"
+    );
+    for run in 1..=2_u64 {
+        metrics.publish(&measured(&starvation, run, starved()));
+        let text = text(&metrics, run);
+        for (series, value) in [
+            (format!("redprobe_runs_total{{{labels}}}"), run),
+            (format!("redprobe_run_failures_total{{{labels},reason=\"objective\"}}"), run),
+            (format!("redprobe_operations_total{{{labels},operation=\"get\"}}"), 3_000 * run),
+            (
+                format!(
+                    "redprobe_operation_errors_total{{{labels},operation=\"get\",reason=\"pool_timeout\"}}"
+                ),
+                459 * run,
+            ),
+            (
+                format!(
+                    "redprobe_operation_response_seconds_bucket{{{labels},operation=\"get\",le=\"0.0001\"}}"
+                ),
+                0,
+            ),
+            (
+                format!(
+                    "redprobe_operation_response_seconds_bucket{{{labels},operation=\"get\",le=\"0.0002\"}}"
+                ),
+                2_541 * run,
+            ),
+            (
+                format!(
+                    "redprobe_operation_response_seconds_bucket{{{labels},operation=\"xread\",le=\"10\"}}"
+                ),
+                0,
+            ),
+            (
+                format!(
+                    "redprobe_operation_response_seconds_bucket{{{labels},operation=\"xread\",le=\"+Inf\"}}"
+                ),
+                30 * run,
+            ),
+            (format!("redprobe_operation_response_seconds_count{{{labels},operation=\"get\"}}"), 2_541 * run),
+            (format!("redprobe_pool_wait_seconds_count{{{labels},pool=\"shared\"}}"), 2_541 * run),
+        ] {
+            assert!(text.contains(&format!("\n{series} {value}\n")), "{series} {value}\n{text}");
+        }
+    }
+}
+
+#[test]
+fn labels_that_come_twice_are_shown_once() {
+    let staging = target("staging");
+    let starvation = job(&STARVATION, &staging, "");
+    let metrics = Metrics::new();
+    metrics.apply(&plan(&[&starvation]));
+    let mut report = starved();
+    let again = LabelValue::from("get");
+    report.set_with(&probe_metrics::CALLS, [again], 1.0);
+    report.operations.push(operation("shared", "get", 10, 1, &[]));
+    metrics.publish(&measured(&starvation, 0, report));
+    let text = text(&metrics, 1);
+    let mut series = BTreeSet::new();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.rsplit_once(' ').expect("a sample has a value").0;
+        assert!(series.insert(name), "{name} comes twice");
+    }
+    assert!(text.contains("command=\"get\"} 12345\n"), "the first one stays");
+}
+
+#[test]
+fn label_values_are_escaped() {
+    let odd = target("a\"b\\c\n");
+    let health = job(&HEALTH, &odd, "");
+    let metrics = Metrics::new();
+    metrics.apply(&plan(&[&health]));
+    assert!(text(&metrics, 0).contains(r#"redprobe_leftover_keys{target="a\"b\\c\n"} 0"#));
+}
+
+#[test]
+fn leftover_keys_are_those_of_the_last_runs() {
+    let staging = target("staging");
+    let (health, starvation) = (job(&HEALTH, &staging, ""), job(&STARVATION, &staging, ""));
+    let metrics = Metrics::new();
+    metrics.apply(&plan(&[&health, &starvation]));
+    for (job, left_over) in [(&health, 2), (&starvation, 40)] {
+        let record = Arc::into_inner(measured(job, 0, Report::default())).expect("it is new");
+        metrics.publish(&Arc::new(Record { clean_up: CleanUp { keys_removed: 1, left_over }, ..record }));
+    }
+    assert!(text(&metrics, 1).contains("redprobe_leftover_keys{target=\"staging\"} 42\n"));
+    metrics.publish(&measured(&starvation, 2, Report::default()));
+    assert!(text(&metrics, 3).contains("redprobe_leftover_keys{target=\"staging\"} 2\n"));
+}
+
+#[test]
+fn one_record_alone_shows_its_results_and_no_counter() {
+    let starvation = job(&STARVATION, &target("staging"), "");
+    let text = String::from_utf8(Metrics::render_record(&measured(&starvation, 0, starved()))).unwrap();
+    assert!(
+        text.contains("redprobe_run_success{target=\"staging\",probe=\"pool_starvation\"} 0\n"),
+        "{text}"
+    );
+    assert!(text.contains("redprobe_objective_observed{") && text.contains("_used_bytes{"));
+    assert!(
+        !text.contains("redprobe_runs_total")
+            && !text.contains(" histogram\n")
+            && !text.contains("build_info")
+    );
+    let skipped = Metrics::render_record(&unmeasured(&starvation, 0, Outcome::Skipped, Reason::Overlap));
+    assert_eq!(String::from_utf8(skipped).unwrap(), "");
+}
+
+#[test]
+fn a_scrape_copies_nothing_that_runs_share() {
+    let staging = target("staging");
+    let starvation = job(&STARVATION, &staging, "");
+    let metrics = Metrics::new();
+    metrics.apply(&plan(&[&starvation]));
+    let record = measured(&starvation, 0, starved());
+    metrics.publish(&record);
+    let shared = Arc::strong_count(&record);
+    let first = text(&metrics, 1);
+    metrics.publish(&unmeasured(&starvation, 1, Outcome::Skipped, Reason::Overlap));
+    assert_eq!(Arc::strong_count(&record), shared, "the results are shared with the record, not copied");
+    assert_ne!(first, text(&metrics, 1));
+}
