@@ -81,6 +81,11 @@ impl Runner {
         unimplemented!()
     }
 
+    /// Starts the same and returns its id at once; the record follows under this id, also of a run that may not start.
+    pub fn start(self: &Arc<Self>, _job: &Arc<Job>, _trigger: Trigger) -> String {
+        unimplemented!()
+    }
+
     /// The runs under way, oldest first.
     #[must_use]
     pub fn running(&self) -> Vec<Running> {

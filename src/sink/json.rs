@@ -17,7 +17,7 @@ use super::Record;
 use crate::verdict::{Grade, Objective, Outcome};
 
 /// Version of this shape; it grows when a field changes its meaning.
-const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 1;
 
 /// What `redprobe run --format json` prints.
 #[derive(Debug, Serialize)]

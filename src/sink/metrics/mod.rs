@@ -135,6 +135,12 @@ impl Metrics {
         self.with(job, |target| target.job(job).due(at, slack));
     }
 
+    /// When the job is due next, where its schedule says.
+    #[must_use]
+    pub fn next_run_of(&self, job: &Job) -> Option<SystemTime> {
+        self.state().targets.get(&job.target.name)?.next_run(job)
+    }
+
     /// Ticks that never came, because the daemon did not run at their time.
     pub fn missed_ticks(&self, job: &Job, count: u64) {
         self.with(job, |target| target.job(job).miss(count));

@@ -98,6 +98,12 @@ impl TargetSeries {
         })
     }
 
+    /// When this job is due next.
+    pub(super) fn next_run(&self, job: &Job) -> Option<SystemTime> {
+        let (probe, _, variant) = job.key();
+        Some(self.jobs.get(&(probe, variant.into()))?.next_run?.0)
+    }
+
     /// Shows everything as it is at `now`.
     pub(super) fn show<'a>(&'a self, out: &mut Exposition<'a>, now: SystemTime) {
         if let Some(up) = self.up(now) {

@@ -1,0 +1,108 @@
+//! `/config`, `/api/v1/targets`, `/api/v1/probes`: what is configured, and what there is to configure.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use measure::{clock::unix_seconds, report::ObjectiveDef};
+use serde_json::{Value, json};
+
+use crate::{
+    config::{Job, Schedule},
+    daemon::Daemon,
+    probe::ProbeKind,
+    probes::PROBES,
+    sink::history::History,
+};
+
+/// The configuration in force, secrets masked.
+pub(super) async fn config(State(daemon): State<Arc<Daemon>>) -> Json<Value> {
+    Json(daemon.plan().shown.clone())
+}
+
+/// Targets with their jobs, and the last run of each.
+pub(super) async fn targets(State(daemon): State<Arc<Daemon>>) -> Json<Value> {
+    let plan = daemon.plan();
+    let history = &daemon.runner().sinks().history;
+    let targets: Vec<_> = plan
+        .targets
+        .values()
+        .map(|target| {
+            let jobs = plan.jobs.iter().filter(|job| job.target.name == target.name);
+            json!({
+                "name": target.name,
+                "environment": target.environment,
+                "allow": target.allow,
+                "jobs": jobs.map(|job| job_of(job, history)).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    Json(json!({ "targets": targets }))
+}
+
+fn job_of(job: &Job, history: &History) -> Value {
+    let last = history.last(job.key()).map(|record| {
+        json!({
+            "id": record.id,
+            "started_at": humantime::format_rfc3339_millis(record.started_at).to_string(),
+            "started_at_seconds": unix_seconds(record.started_at),
+            "outcome": record.outcome,
+            "reason": record.reason,
+            "grade": record.grade,
+            "conclusion": record.conclusion,
+        })
+    });
+    json!({
+        "name": job.name,
+        "probe": job.kind().name,
+        "variant": job.variant,
+        "schedule": schedule(&job.schedule),
+        "timeout_seconds": job.timeout.as_secs_f64(),
+        "last_run": last,
+    })
+}
+
+/// A schedule as the configuration writes it.
+pub(super) fn schedule(schedule: &Schedule) -> String {
+    match schedule {
+        Schedule::Every(interval) => format!("every {}", humantime::format_duration(*interval)),
+        Schedule::Cron(expression) => expression.clone(),
+        Schedule::Manual => "manual".into(),
+    }
+}
+
+/// Every probe that there is: effects, settings with their defaults, objectives, metrics.
+pub(super) async fn probes() -> Json<Value> {
+    Json(json!({ "probes": PROBES.iter().map(|kind| probe(kind)).collect::<Vec<_>>() }))
+}
+
+fn probe(kind: &ProbeKind) -> Value {
+    let defaults = (kind.defaults)();
+    let settings = kind
+        .settings
+        .iter()
+        .map(|(name, doc)| json!({ "name": name, "doc": doc.trim(), "default": defaults.get(*name) }));
+    let metrics = kind
+        .metrics
+        .iter()
+        .map(|def| json!({ "name": def.name, "type": def.kind, "labels": def.labels, "help": def.help() }));
+    json!({
+        "name": kind.name,
+        "summary": kind.summary,
+        "effect": kind.effect,
+        "reach": kind.reach,
+        "settings": settings.collect::<Vec<_>>(),
+        "objectives": kind.objectives.iter().map(|def| objective(def)).collect::<Vec<_>>(),
+        "metrics": metrics.collect::<Vec<_>>(),
+    })
+}
+
+fn objective(def: &ObjectiveDef) -> Value {
+    json!({
+        "name": def.name,
+        "help": def.help,
+        "direction": def.direction,
+        "unit": def.unit,
+        "severity": def.severity,
+        "limit": def.limit,
+    })
+}

@@ -1,0 +1,204 @@
+//! Which connections may stay when there are too many: a newcomer takes the seat of one that asks for nothing.
+//!
+//! Those that never sent a whole request go first, then those between two requests, the longest-quiet first. One
+//! whose request is being worked on is never put out. What happens on a connection belongs to `listen`.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+};
+
+use tokio_util::sync::CancellationToken;
+
+/// Never sent a whole request.
+const NEW: u8 = 0;
+/// Had an answer, and is quiet, or still reading it.
+const SERVED: u8 = 1;
+/// Its request is being worked on.
+const AT_WORK: u8 = 2;
+/// Put out.
+const CLOSED: u8 = 3;
+
+/// All connections of a server.
+#[derive(Debug)]
+pub(super) struct Seats {
+    most: usize,
+    taken: Mutex<BTreeMap<u64, Arc<Seat>>>,
+    /// Counts what happens, to tell earlier from later.
+    events: AtomicU64,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Seat {
+    id: u64,
+    state: AtomicU8,
+    last_event: AtomicU64,
+    close: CancellationToken,
+}
+
+/// What came of asking for a seat.
+#[derive(Debug)]
+pub(super) struct Taken {
+    /// The seat, unless all are at work.
+    pub(super) seat: Option<Arc<Seat>>,
+    /// Whether somebody was put out, or the newcomer turned away.
+    pub(super) shed: bool,
+}
+
+impl Seats {
+    /// This many at the most.
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, taken: Mutex::default(), events: AtomicU64::new(0) }
+    }
+
+    /// A seat for a newcomer.
+    pub(super) fn take(&self) -> Taken {
+        let mut taken = self.lock();
+        let mut shed = false;
+        while taken.len() >= self.most {
+            shed = true;
+            if !shed_one(&mut taken) {
+                return Taken { seat: None, shed };
+            }
+        }
+        let id = self.event();
+        let seat = Arc::new(Seat {
+            id,
+            state: AtomicU8::new(NEW),
+            last_event: AtomicU64::new(id),
+            close: CancellationToken::new(),
+        });
+        taken.insert(id, Arc::clone(&seat));
+        Taken { seat: Some(seat), shed }
+    }
+
+    /// Puts out the one that is missed least. False where all are at work.
+    pub(super) fn shed(&self) -> bool {
+        shed_one(&mut self.lock())
+    }
+
+    /// Gives a seat back.
+    pub(super) fn leave(&self, seat: &Seat) {
+        self.lock().remove(&seat.id);
+    }
+
+    /// Seats taken.
+    pub(super) fn taken(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Puts everybody out, at work or not.
+    pub(super) fn close_all(&self) {
+        for seat in self.lock().values() {
+            seat.close.cancel();
+        }
+    }
+
+    fn event(&self) -> u64 {
+        self.events.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Seat>>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn shed_one(taken: &mut BTreeMap<u64, Arc<Seat>>) -> bool {
+    loop {
+        let least = taken
+            .values()
+            .filter(|seat| seat.state() < AT_WORK)
+            .min_by_key(|seat| (seat.state(), seat.last_event.load(Ordering::Relaxed)))
+            .map(Arc::clone);
+        let Some(seat) = least else { return false };
+        // Its request may have come meanwhile; then look again.
+        if seat.swap(seat.state(), CLOSED) {
+            seat.close.cancel();
+            taken.remove(&seat.id);
+            return true;
+        }
+    }
+}
+
+impl Seat {
+    /// Returns when this connection has to end.
+    pub(super) async fn closed(&self) {
+        self.close.cancelled().await;
+    }
+
+    /// Cannot be put out until the guard is dropped; nothing where it already was.
+    pub(super) fn work<'a>(&'a self, seats: &'a Seats) -> Option<AtWork<'a>> {
+        let before = self.state();
+        (before < AT_WORK && self.swap(before, AT_WORK)).then_some(AtWork { seat: self, seats })
+    }
+
+    fn state(&self) -> u8 {
+        self.state.load(Ordering::Acquire)
+    }
+
+    fn swap(&self, from: u8, to: u8) -> bool {
+        from < AT_WORK && self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// While it lives, a request of this seat is being worked on.
+#[derive(Debug)]
+pub(super) struct AtWork<'a> {
+    seat: &'a Seat,
+    seats: &'a Seats,
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.seat.last_event.store(self.seats.event(), Ordering::Relaxed);
+        self.seat.state.store(SERVED, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(seats: &Seats) -> Arc<Seat> {
+        seats.take().seat.expect("somebody is idle")
+    }
+
+    #[test]
+    fn the_silent_go_first_then_the_longest_quiet() {
+        let seats = Seats::new(3);
+        let (served, silent, recent) = (taken(&seats), taken(&seats), taken(&seats));
+        drop(served.work(&seats));
+        drop(recent.work(&seats));
+        let first = seats.take();
+        assert!(first.shed && silent.close.is_cancelled() && !served.close.is_cancelled());
+        drop(first.seat.expect("it has a seat").work(&seats));
+        taken(&seats);
+        assert!(served.close.is_cancelled() && !recent.close.is_cancelled());
+        assert_eq!(seats.taken(), 3);
+    }
+
+    #[test]
+    fn who_is_at_work_stays_and_the_newcomer_goes() {
+        let seats = Seats::new(1);
+        let busy = taken(&seats);
+        let guard = busy.work(&seats).expect("it was not put out");
+        let refused = seats.take();
+        assert!(refused.seat.is_none() && refused.shed && !busy.close.is_cancelled());
+        drop(guard);
+        taken(&seats);
+        assert!(busy.close.is_cancelled());
+        assert!(busy.work(&seats).is_none(), "who was put out starts no work");
+    }
+
+    #[test]
+    fn a_seat_given_back_is_free() {
+        let seats = Seats::new(1);
+        let seat = taken(&seats);
+        seats.leave(&seat);
+        assert!(!seats.take().shed);
+    }
+}
