@@ -5,11 +5,13 @@
 
 use std::fmt;
 
+mod cron;
 pub mod plan;
 pub mod raw;
 pub mod secret;
 pub mod settings;
 
+pub use cron::CronTimes;
 pub use plan::{
     App, Http, Job, Limit, Limits, Log, LogFormat, Overrides, Plan, RunRequest, Schedule, Target,
 };

@@ -11,7 +11,7 @@ use std::{
 use measure::{Effect, conn::Endpoint, report::ObjectiveDef};
 use secrecy::SecretString;
 
-use super::Mistake;
+use super::{CronTimes, Mistake};
 use crate::probe::{DynProbe, ProbeKind};
 
 /// Everything that is configured.
@@ -162,8 +162,8 @@ pub struct Target {
 pub enum Schedule {
     /// At a fixed interval, offset by a hash of the job so that jobs do not start together.
     Every(Duration),
-    /// By a cron expression of six fields, in UTC.
-    Cron(String),
+    /// By a cron expression, in UTC.
+    Cron(CronTimes),
     /// Only when asked (API, `/probe`, `redprobe run`).
     Manual,
 }

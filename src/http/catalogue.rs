@@ -65,7 +65,7 @@ fn job_of(job: &Job, history: &History) -> Value {
 pub(super) fn schedule(schedule: &Schedule) -> String {
     match schedule {
         Schedule::Every(interval) => format!("every {}", humantime::format_duration(*interval)),
-        Schedule::Cron(expression) => expression.clone(),
+        Schedule::Cron(times) => times.expression().to_owned(),
         Schedule::Manual => "manual".into(),
     }
 }
