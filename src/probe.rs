@@ -21,7 +21,7 @@ use measure::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    config::{Mistake, Source, Target, settings::Documented},
+    config::{Mistake, Mistakes, Source, Target, settings::Documented},
     schedule::runner::{KeptConnection, RunLog},
 };
 
@@ -162,19 +162,23 @@ impl ProbeKind {
 
 fn build<P: Probe>(source: Source, quick: bool) -> Result<Built, Vec<Mistake>> {
     let path = source.path.clone();
-    let mut settings: P::Settings = source.read()?;
-    if quick {
-        P::quick(&mut settings);
-    }
-    let shown = serde_json::to_value(&settings).expect("settings are plain data");
     let kind = crate::probes::find(P::NAME).expect("a probe that is built is registered");
-    match P::new(settings) {
-        Ok(probe) => Ok(Built { probe: Arc::new(Erased(probe, kind)), settings: shown }),
-        Err(errors) => Err(errors
-            .into_iter()
-            .map(|error| Mistake::new(format!("{path}.{}", error.setting), error.message))
-            .collect()),
-    }
+    let mut mistakes = Mistakes::default();
+    // What can be read is checked whatever is wrong with the rest: all mistakes are reported at once.
+    let settings: Option<P::Settings> = source.read_rest(&mut mistakes);
+    let built = settings.and_then(|mut settings| {
+        if quick {
+            P::quick(&mut settings);
+        }
+        let shown = serde_json::to_value(&settings).expect("settings are plain data");
+        let probe = P::new(settings).map_err(|errors| {
+            for error in errors {
+                mistakes.add(format!("{path}.{}", error.setting), error.message);
+            }
+        });
+        Some(Built { probe: Arc::new(Erased(probe.ok()?, kind)), settings: shown })
+    });
+    mistakes.or(built)
 }
 
 /// Everything a probe can reach while it runs.

@@ -18,7 +18,7 @@ use measure::{
     report::{LoopKind, ObjectiveDef, Operation, Report},
 };
 use redprobe::{
-    config::{Http, Job, Limit, Limits, Log, LogFormat, Plan, Schedule, Target},
+    config::{Http, Job, Limit, Limits, Log, LogFormat, Plan, Profile, Schedule, Target},
     probe::{DynProbe, Needs, ProbeCx, ProbeKind},
     sink::Record,
     verdict::{self, Outcome},
@@ -78,6 +78,7 @@ pub(crate) fn target(name: &str) -> Arc<Target> {
         endpoint,
         environment: "test".into(),
         allow: Effect::Load,
+        profile: Profile::Mixed,
         max_keys: 0,
         max_bytes: 0,
         max_connections: 0,
@@ -111,6 +112,8 @@ pub(crate) fn scheduled(
 /// A plan of exactly these jobs, and their targets.
 pub(crate) fn plan(jobs: &[&Arc<Job>]) -> Plan {
     Plan {
+        file: None,
+        notes: Vec::new(),
         state_dir: std::env::temp_dir(),
         http: Http {
             listen: ([127, 0, 0, 1], 0).into(),

@@ -1,7 +1,59 @@
-//! `redprobe check`.
+//! `redprobe check`: every mistake, or what the configuration comes to.
+
+use std::fmt::Write;
 
 use super::{ConfigArgs, Exit};
+use crate::config::{Job, Mistakes, Overrides, Plan, Schedule, settings::Span};
 
-pub(super) fn run(_args: &ConfigArgs) -> anyhow::Result<Exit> {
-    unimplemented!()
+pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<Exit> {
+    let plan = Plan::load(args.config.as_deref(), &Overrides::default()).map_err(Mistakes)?;
+    super::print(&summary(&plan))?;
+    Ok(Exit::Ok)
+}
+
+fn summary(plan: &Plan) -> String {
+    let mut out = match &plan.file {
+        Some(path) => format!("{}: no mistakes\n", path.display()),
+        None => "built-in defaults (no configuration file): no mistakes\n".to_owned(),
+    };
+    writeln!(out, "state in {}, HTTP on {}", plan.state_dir.display(), plan.http.listen).ok();
+    writeln!(out, "{}", count(plan.targets.len(), "target")).ok();
+    for target in plan.targets.values() {
+        let tls = if target.endpoint.tls.is_some() { " (TLS)" } else { "" };
+        let (name, address) = (&target.name, &target.endpoint.address);
+        writeln!(out, "  {name}: {address}{tls}, {}, allows {}", target.environment, target.allow).ok();
+    }
+    writeln!(out, "{}", count(plan.jobs.len(), "job")).ok();
+    for job in &plan.jobs {
+        writeln!(out, "  {}", line(job)).ok();
+    }
+    for note in &plan.notes {
+        writeln!(out, "note: {note}").ok();
+    }
+    match (&plan.file, plan.targets.is_empty()) {
+        (_, true) => writeln!(out, "note: {}", super::NO_TARGET).ok(),
+        (Some(path), false) => writeln!(out, "start it: redprobe serve --config {}", path.display()).ok(),
+        (None, false) => writeln!(out, "start it: redprobe serve").ok(),
+    };
+    out
+}
+
+fn count(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+fn line(job: &Job) -> String {
+    let schedule = match &job.schedule {
+        Schedule::Every(interval) => format!("every {}", Span(*interval)),
+        Schedule::Cron(times) => format!("cron {} UTC", times.expression()),
+        Schedule::Manual => "only when asked".into(),
+    };
+    let (probe, target) = (job.kind().name, &job.target.name);
+    let variant = if job.variant.is_empty() { String::new() } else { format!(" as {}", job.variant) };
+    format!(
+        "{}: {probe}{variant} on {target}, {schedule}, at most {}, {}",
+        job.name,
+        Span(job.timeout),
+        job.effect()
+    )
 }

@@ -52,7 +52,7 @@ pub enum Command {
 #[derive(Debug, Clone, Default, Args)]
 pub struct ConfigArgs {
     /// Configuration file, TOML or YAML [default: /etc/redprobe/redprobe.toml where there is one]
-    #[arg(long, value_name = "FILE", env = "REDPROBE_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "REDPROBE_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
 }
 
@@ -108,8 +108,8 @@ pub struct RunArgs {
     /// Write the report to this file instead of stdout.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// How the report is written.
-    #[arg(long, default_value = "text")]
+    /// text for people, or json for programs
+    #[arg(long, default_value = "text", hide_possible_values = true)]
     pub format: Format,
     /// What is logged.
     #[command(flatten)]
@@ -119,8 +119,8 @@ pub struct RunArgs {
 /// How a list is printed.
 #[derive(Debug, Clone, Args)]
 pub struct FormatArgs {
-    /// Text for people, or JSON.
-    #[arg(long, default_value = "text")]
+    /// text for people, or json for programs
+    #[arg(long, default_value = "text", hide_possible_values = true)]
     pub format: Format,
 }
 
@@ -195,4 +195,22 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             Ok(Exit::Ok)
         }
     }
+}
+
+/// What to say where there is nothing to watch.
+pub(crate) const NO_TARGET: &str = "no target is configured; write one, starting from \
+     `redprobe default-config > redprobe.toml`, and pass it with --config redprobe.toml";
+
+/// Prints a result. A reader that has gone (`| head`) is no mistake.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::{ErrorKind, Write, stdout};
+    match stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// JSON for people to read and programs to parse.
+fn json_text(value: &serde_json::Value) -> String {
+    format!("{value:#}\n")
 }

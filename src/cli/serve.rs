@@ -13,11 +13,7 @@ use crate::{
 pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let overrides = Overrides { listen: args.listen.clone() };
     let plan = Plan::load(args.config.config.as_deref(), &overrides).map_err(Mistakes)?;
-    anyhow::ensure!(
-        !plan.targets.is_empty(),
-        "no target is configured; write one, starting from `redprobe default-config > redprobe.toml`, \
-         and pass it with --config redprobe.toml"
-    );
+    anyhow::ensure!(!plan.targets.is_empty(), super::NO_TARGET);
     telemetry::start(&plan.log, &args.log)?;
     unimplemented!()
 }

@@ -5,16 +5,27 @@
 
 use std::fmt;
 
+use config::ValueKind;
+
+mod ad_hoc;
 mod cron;
+mod de;
+mod default_file;
+mod jobs;
 pub mod plan;
-pub mod raw;
+mod raw;
+mod resolve;
 pub mod secret;
 pub mod settings;
+mod sources;
+mod suggest;
+mod targets;
+mod words;
 
+pub use ad_hoc::RunRequest;
 pub use cron::CronTimes;
-pub use plan::{
-    App, Http, Job, Limit, Limits, Log, LogFormat, Overrides, Plan, RunRequest, Schedule, Target,
-};
+pub use default_file::default_file;
+pub use plan::{App, Http, Job, Limit, Limits, Log, LogFormat, Overrides, Plan, Profile, Schedule, Target};
 
 /// One mistake in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,9 +37,9 @@ pub struct Mistake {
 }
 
 impl Mistake {
-    /// A mistake at this key.
-    pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { key: key.into(), message: message.into() }
+    /// A mistake at this key. Passwords of URLs in the message are masked.
+    pub fn new(key: impl Into<String>, message: impl AsRef<str>) -> Self {
+        Self { key: key.into(), message: secret::mask_urls(message.as_ref()) }
     }
 }
 
@@ -38,10 +49,29 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Every mistake in a configuration, as an error to return. Printed one per line.
-#[derive(Debug, thiserror::Error)]
+/// Every mistake in a configuration: collected while it is read, an error to return at the end. Printed one per line.
+#[derive(Debug, Default, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Mistakes(pub Vec<Mistake>);
+
+impl Mistakes {
+    pub(crate) fn add(&mut self, key: impl Into<String>, message: impl AsRef<str>) {
+        self.0.push(Mistake::new(key, message));
+    }
+
+    /// Takes what came of a step; a mistake becomes `None`.
+    fn take<T>(&mut self, key: impl Into<String>, result: Result<T, String>) -> Option<T> {
+        result.map_err(|message| self.add(key, message)).ok()
+    }
+
+    /// `value`, where there is no mistake at all.
+    pub(crate) fn or<T>(self, value: Option<T>) -> Result<T, Vec<Mistake>> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(self.0),
+        }
+    }
+}
 
 /// A part of the configuration, with the path that leads to it.
 #[derive(Debug, Clone)]
@@ -58,6 +88,41 @@ impl Source {
     /// # Errors
     /// Every mistake in it, not only the first.
     pub fn read<T: serde::de::DeserializeOwned>(self) -> Result<T, Vec<Mistake>> {
-        unimplemented!()
+        let mut mistakes = Mistakes::default();
+        let value = self.read_rest(&mut mistakes);
+        mistakes.or(value)
+    }
+
+    /// Reads what can be read of it, and adds every mistake: serde stops at the first, so each is recorded, cut out, and
+    /// the rest read again, until it reads. `None` where nothing of it can be.
+    pub(crate) fn read_rest<T: serde::de::DeserializeOwned>(mut self, mistakes: &mut Mistakes) -> Option<T> {
+        loop {
+            let misread = match T::deserialize(de::De(self.value.clone())) {
+                Ok(value) => return Some(value),
+                Err(misread) => misread,
+            };
+            let steps: Vec<&str> = misread.path().collect();
+            let key = std::iter::once(self.path.as_str())
+                .filter(|path| !path.is_empty())
+                .chain(steps.iter().copied());
+            let key = key.collect::<Vec<_>>().join(".");
+            let cut = cut(&mut self.value, &steps);
+            let from_environment = cut.as_ref().and_then(config::Value::origin) == Some(sources::ENVIRONMENT);
+            let origin = if from_environment { " (from the environment)" } else { "" };
+            mistakes.add(key, format!("{misread}{origin}"));
+            // Nothing to cut: the part as a whole cannot be read.
+            cut?;
+        }
+    }
+}
+
+/// Cuts out what the path leads to, or the last list on the way there.
+fn cut(value: &mut config::Value, path: &[&str]) -> Option<config::Value> {
+    let (key, rest) = path.split_first()?;
+    let ValueKind::Table(table) = &mut value.kind else { return None };
+    let inner = table.get_mut(*key)?;
+    match cut(inner, rest) {
+        Some(gone) => Some(gone),
+        None => table.remove(*key),
     }
 }

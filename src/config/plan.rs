@@ -1,22 +1,21 @@
 //! The plan: configuration checked and resolved. Everything outside `config/` sees only this.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use measure::{Effect, conn::Endpoint, report::ObjectiveDef};
 use secrecy::SecretString;
 
-use super::{CronTimes, Mistake};
+use super::CronTimes;
 use crate::probe::{DynProbe, ProbeKind};
+
+/// The environment in which nothing above Touch runs.
+pub(super) const PRODUCTION: &str = "production";
 
 /// Everything that is configured.
 #[derive(Debug)]
 pub struct Plan {
+    /// The file it came from; `None` for the built-in defaults.
+    pub file: Option<PathBuf>,
     /// Where state outlives the process.
     pub state_dir: PathBuf,
     /// The HTTP server.
@@ -33,6 +32,8 @@ pub struct Plan {
     pub jobs: Vec<Arc<Job>>,
     /// The configuration in force, secrets masked: what `/config` shows.
     pub shown: serde_json::Value,
+    /// What is no mistake and may surprise, for `redprobe check`.
+    pub notes: Vec<String>,
 }
 
 /// What flags say over the configuration.
@@ -40,43 +41,6 @@ pub struct Plan {
 pub struct Overrides {
     /// `--web.listen-address`.
     pub listen: Option<String>,
-}
-
-/// What `redprobe run` was asked for.
-#[derive(Debug, Clone, Default)]
-pub struct RunRequest {
-    /// Probe names, or `all`: every probe whose effect the target allows.
-    pub probes: Vec<String>,
-    /// A configured target's name, or a URL; the only configured target where there is none.
-    pub target: Option<String>,
-    /// `--allow`, as written.
-    pub allow: Option<String>,
-    /// `--quick`.
-    pub quick: bool,
-    /// Each `--set key=value`, as written.
-    pub set: Vec<String>,
-    /// `--timeout`, as written.
-    pub timeout: String,
-}
-
-impl Plan {
-    /// The file's configuration. Where there is no `path`: `/etc/redprobe/redprobe.toml` if it exists, else the
-    /// built-in defaults, which have no target.
-    ///
-    /// # Errors
-    /// Every mistake in it.
-    pub fn load(_path: Option<&Path>, _overrides: &Overrides) -> Result<Self, Vec<Mistake>> {
-        unimplemented!()
-    }
-
-    /// A plan whose jobs are exactly what `redprobe run` was asked for, all [`Schedule::Manual`]. On a configured
-    /// target, a probe that has jobs runs with their settings, every variant; else with its defaults.
-    ///
-    /// # Errors
-    /// Every mistake in it.
-    pub fn for_run(_path: Option<&Path>, _request: &RunRequest) -> Result<Self, Vec<Mistake>> {
-        unimplemented!()
-    }
 }
 
 /// The daemon's own log.
@@ -149,12 +113,29 @@ pub struct Target {
     pub environment: String,
     /// The greatest effect a probe may have here; never above Touch for `production`.
     pub allow: Effect,
+    /// What it is for.
+    pub profile: Profile,
     /// Keys that one run may have at a time.
     pub max_keys: u64,
     /// Bytes of values that one run may have at a time.
     pub max_bytes: u64,
     /// Connections that one run may have at a time.
     pub max_connections: u64,
+}
+
+/// What a Redis server is for: what its settings are audited against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// Values that can be had again elsewhere.
+    Cache,
+    /// Events on their way to somewhere else.
+    Buffer,
+    /// The only place of what it holds.
+    Store,
+    /// Some of each.
+    #[default]
+    Mixed,
 }
 
 /// When a job runs.
@@ -195,6 +176,14 @@ pub struct Job {
     pub limits: Vec<Limit>,
     /// The settings in force.
     pub settings: serde_json::Value,
+}
+
+impl Target {
+    /// Whether nothing above Touch runs here.
+    #[must_use]
+    pub fn is_production(&self) -> bool {
+        self.environment == PRODUCTION
+    }
 }
 
 impl Job {

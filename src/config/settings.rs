@@ -4,7 +4,7 @@
 
 use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 
 /// A settings struct that knows its documentation.
 pub trait Documented {
@@ -32,6 +32,40 @@ macro_rules! settings {
                 &[$((stringify!($field), concat!($($doc, "\n"),+)),)*];
         }
     };
+}
+
+/// Text, or a number as text: `max_bytes = 1024` has no quotes, and `timeout = 30` gets the message of its own type.
+pub(super) fn text_or_number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    expected: &'static str,
+) -> Result<String, D::Error> {
+    struct Text(&'static str);
+
+    impl Visitor<'_> for Text {
+        type Value = String;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<String, E> {
+            Ok(text.to_owned())
+        }
+
+        fn visit_i64<E>(self, number: i64) -> Result<String, E> {
+            Ok(number.to_string())
+        }
+
+        fn visit_u64<E>(self, number: u64) -> Result<String, E> {
+            Ok(number.to_string())
+        }
+
+        fn visit_f64<E>(self, number: f64) -> Result<String, E> {
+            Ok(number.to_string())
+        }
+    }
+
+    deserializer.deserialize_any(Text(expected))
 }
 
 /// A duration as the configuration writes it: `"500ms"`, `"30s"`, `"1h 30m"`.
@@ -78,7 +112,7 @@ impl Serialize for Span {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        let text = text_or_number(deserializer, "a duration such as \"30s\"")?;
         humantime::parse_duration(text.trim()).map(Self).map_err(|_| {
             serde::de::Error::custom(format!(
                 "{text:?} is no duration; write a number and its unit, such as \"500ms\", \"30s\" or \"5m\""
@@ -124,7 +158,7 @@ impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, factor) = UNITS[..3]
             .iter()
-            .find(|(_, factor)| self.0 >= *factor && self.0 % factor == 0)
+            .find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor))
             .map_or(("B", 1), |(unit, factor)| (*unit, *factor));
         write!(f, "{}{}", self.0 / factor, unit.to_ascii_uppercase())
     }
@@ -138,7 +172,7 @@ impl Serialize for Size {
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
+        let text = text_or_number(deserializer, "a size such as \"50MB\"")?;
         Self::parse(&text).ok_or_else(|| {
             serde::de::Error::custom(format!(
                 "{text:?} is no size; write a whole number and a unit as redis.conf does, such as \"128B\", \"50MB\" or \"2gb\""

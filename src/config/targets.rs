@@ -1,0 +1,169 @@
+//! From `[targets.<name>]` and `[apps.<name>]` to what the plan holds, with every check on the way.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use measure::{
+    Effect,
+    conn::{Endpoint, Tls},
+};
+
+use super::{
+    App, Mistakes, Target,
+    plan::PRODUCTION,
+    raw::{AppSettings, TargetSettings},
+    settings::Span,
+    sources, suggest,
+};
+
+/// A target as resolved; `None` after a mistake, which does not make the name unknown.
+pub(super) type Targets = BTreeMap<String, Option<Arc<Target>>>;
+
+/// The greatest effect a target gets, whatever it is given.
+pub(super) fn capped(settings: &TargetSettings) -> Effect {
+    if settings.environment == PRODUCTION { settings.allow.min(Effect::Touch) } else { settings.allow }
+}
+
+/// Resolves every target.
+pub(super) fn targets(
+    raw: BTreeMap<String, TargetSettings>,
+    mistakes: &mut Mistakes,
+    notes: &mut Vec<String>,
+) -> Targets {
+    let mut targets = Targets::new();
+    for (name, settings) in raw {
+        if capped(&settings) != settings.allow {
+            notes.push(format!(
+                "targets.{name}.allow: {} is lowered to touch: nothing above it runs on production",
+                settings.allow
+            ));
+        }
+        let target = target(&name, settings, mistakes);
+        targets.insert(name, target.map(Arc::new));
+    }
+    targets
+}
+
+fn target(name: &str, settings: TargetSettings, mistakes: &mut Mistakes) -> Option<Target> {
+    let path = format!("targets.{name}");
+    let before = mistakes.0.len();
+    if settings.environment.trim().is_empty() {
+        mistakes
+            .add(format!("{path}.environment"), "is empty; write what it is part of, such as \"staging\"");
+    }
+    for (key, value) in [
+        ("max_keys", settings.max_keys),
+        ("max_bytes", settings.max_bytes.0),
+        ("max_connections", settings.max_connections),
+    ] {
+        if value == 0 {
+            mistakes.add(format!("{path}.{key}"), "0 leaves a run nothing to work with; write 1 or more");
+        }
+    }
+    let allow = capped(&settings);
+    let (environment, profile) = (settings.environment.clone(), settings.profile);
+    let (max_keys, max_bytes, max_connections) =
+        (settings.max_keys, settings.max_bytes.0, settings.max_connections);
+    let endpoint = endpoint(&path, settings, mistakes)?;
+    (mistakes.0.len() == before).then(|| Target {
+        name: name.to_owned(),
+        endpoint,
+        environment,
+        allow,
+        profile,
+        max_keys,
+        max_bytes,
+        max_connections,
+    })
+}
+
+fn endpoint(path: &str, settings: TargetSettings, mistakes: &mut Mistakes) -> Option<Endpoint> {
+    let key = |name: &str| format!("{path}.{name}");
+    let timeouts = [
+        timeout(key("connect_timeout"), settings.connect_timeout, mistakes),
+        timeout(key("response_timeout"), settings.response_timeout, mistakes),
+    ];
+    let password = sources::secret(settings.password, settings.password_file.as_deref(), &key("password"));
+    let password = password.map_err(|mistake| mistakes.0.push(mistake)).ok().flatten();
+    if settings.url.is_empty() {
+        mistakes.add(key("url"), "missing; write where the server is, such as \"redis://127.0.0.1:6379\"");
+        return None;
+    }
+    // The parser's sentence begins with what the URL is or has.
+    let mut endpoint = mistakes.take(key("url"), Endpoint::parse(&settings.url))?;
+    [endpoint.connect_timeout, endpoint.response_timeout] = timeouts;
+    if endpoint.password.is_some() && password.is_some() {
+        mistakes.add(key("password"), "is given, and the URL has one as well; keep one of them");
+    }
+    if endpoint.username.is_some() && settings.username.is_some() {
+        mistakes.add(key("username"), "is given, and the URL has one as well; keep one of them");
+    }
+    endpoint.password = endpoint.password.or(password);
+    endpoint.username = endpoint.username.or(settings.username);
+    if endpoint.username.is_some() && endpoint.password.is_none() {
+        mistakes.add(key("username"), "has no password; set password or password_file");
+    }
+    if let Some(file) = &settings.ca_file {
+        let Some(tls) = &endpoint.tls else {
+            mistakes.add(
+                key("ca_file"),
+                "is for TLS, and the URL has none; write rediss:// in the URL, or leave it out",
+            );
+            return None;
+        };
+        let trusted = Tls::with_ca_file(tls.server_name.clone(), file);
+        endpoint.tls = Some(mistakes.take(key("ca_file"), trusted)?);
+    }
+    Some(endpoint)
+}
+
+/// A bound that has to leave time for something.
+pub(super) fn timeout(key: String, span: Span, mistakes: &mut Mistakes) -> Duration {
+    const LONGEST: Span = Span::secs(24 * 3600);
+    if span == Span::secs(0) || span > LONGEST {
+        mistakes.add(key, format!("{span} is out of range; write more than 0s and at most {LONGEST}"));
+    }
+    span.0
+}
+
+/// Resolves every application.
+pub(super) fn apps(
+    raw: BTreeMap<String, AppSettings>,
+    targets: &Targets,
+    mistakes: &mut Mistakes,
+) -> BTreeMap<String, Arc<App>> {
+    let apps = raw.into_iter().filter_map(|(name, settings)| {
+        let path = format!("apps.{name}");
+        let url = mistakes.take(format!("{path}.url"), http_url(&settings.url));
+        let target = find(targets, &settings.target);
+        let target = mistakes.take(format!("{path}.target"), target)??;
+        Some((name.clone(), Arc::new(App { name, url: url?, target })))
+    });
+    apps.collect()
+}
+
+fn http_url(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("missing; write where it answers, such as \"http://127.0.0.1:8000\"".into());
+    }
+    let uri: Option<axum::http::Uri> = text.parse().ok();
+    let is_http =
+        uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
+    if is_http {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is no URL that begins with http:// or https://"))
+    }
+}
+
+/// The target of this name; `None` where it has a mistake of its own.
+pub(super) fn find(targets: &Targets, name: &str) -> Result<Option<Arc<Target>>, String> {
+    if let Some(target) = targets.get(name) {
+        return Ok(target.clone());
+    }
+    let names: Vec<&str> = targets.keys().map(String::as_str).collect();
+    Err(match suggest::nearest(name, names.iter().copied()) {
+        Some(near) => format!("unknown target {name:?}; did you mean {near:?}?"),
+        None if names.is_empty() => format!("unknown target {name:?}; there is no [targets.NAME] at all"),
+        None => format!("unknown target {name:?}; the targets are {}", names.join(", ")),
+    })
+}
