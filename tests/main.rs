@@ -2,5 +2,6 @@
 
 mod config;
 mod exposition;
+mod http;
 mod layers;
 mod synthetic;
