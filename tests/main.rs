@@ -4,4 +4,5 @@ mod config;
 mod exposition;
 mod http;
 mod layers;
+mod records;
 mod synthetic;

@@ -162,7 +162,7 @@ pub(crate) fn unmeasured(job: &Arc<Job>, seconds: u64, outcome: Outcome, reason:
 
 fn unmeasured_record(job: &Arc<Job>, seconds: u64, outcome: Outcome, reason: Reason) -> Record {
     Record {
-        id: format!("{}-{seconds:09}", job.name),
+        id: format!("{seconds:09}-{}", job.name),
         job: Arc::clone(job),
         started_at: at(seconds) + Duration::from_millis(123),
         took: Duration::from_millis(1_500),

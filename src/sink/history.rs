@@ -3,8 +3,11 @@
 //! Memory only: it starts empty with the process. What a run looks like to a reader is in `json`.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use super::Record;
@@ -16,7 +19,7 @@ const MAX_BYTES: usize = 16 << 20;
 /// The runs kept.
 #[derive(Debug)]
 pub struct History {
-    runs_kept: usize,
+    runs_kept: AtomicUsize,
     runs: Mutex<Runs>,
 }
 
@@ -68,12 +71,13 @@ impl History {
     /// the others. On top of that it keeps the last run of each job.
     #[must_use]
     pub fn new(runs_kept: usize) -> Self {
-        Self { runs_kept, runs: Mutex::default() }
+        Self { runs_kept: AtomicUsize::new(runs_kept), runs: Mutex::default() }
     }
 
-    /// Forgets the last runs of jobs that are not in the plan.
+    /// Takes on the plan's number of runs, and forgets the last runs of jobs that are not in it.
     pub fn apply(&self, plan: &Plan) {
-        let planned: std::collections::HashSet<_> = plan.jobs.iter().map(|job| job.key()).collect();
+        self.runs_kept.store(plan.limits.runs_kept, Ordering::Relaxed);
+        let planned: HashSet<_> = plan.jobs.iter().map(|job| job.key()).collect();
         self.runs().last.retain(|(probe, target, variant), _| planned.contains(&(*probe, target, variant)));
     }
 
@@ -88,7 +92,7 @@ impl History {
             Outcome::Failed | Outcome::Error | Outcome::Halted => &mut runs.failures,
             Outcome::Passed | Outcome::Skipped => &mut runs.others,
         };
-        ring.push(record, self.runs_kept.div_ceil(2), MAX_BYTES / 2);
+        ring.push(record, self.runs_kept.load(Ordering::Relaxed).div_ceil(2), MAX_BYTES / 2);
     }
 
     /// The run with this id.
