@@ -3,7 +3,7 @@
 use super::{Exit, ServeArgs};
 use crate::{
     config::{Mistakes, Overrides, Plan},
-    telemetry,
+    daemon, telemetry,
 };
 
 /// Serves until told to stop.
@@ -15,5 +15,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     let plan = Plan::load(args.config.config.as_deref(), &overrides).map_err(Mistakes)?;
     anyhow::ensure!(!plan.targets.is_empty(), super::NO_TARGET);
     telemetry::start(&plan.log, &args.log)?;
-    unimplemented!()
+    let read_again = move || Plan::load(args.config.config.as_deref(), &overrides);
+    let clean = daemon::serve(plan, Box::new(read_again)).await?;
+    Ok(if clean { Exit::Ok } else { Exit::NotRestored })
 }

@@ -1,1 +1,244 @@
-//! Who may run beside whom.
+//! Who may run beside whom on one target: inside this process by a lock, beside another process by a file.
+//!
+//! Observe shares with everything and takes no lock. Touch shares with Touch. Load and Disrupt run alone. What another
+//! machine does is kept out by the lease in the target, which is the measuring core's.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use super::lock_file::{Refused, lock_file};
+use measure::{Effect, ProbeError, Reason};
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, OwnedSemaphorePermit, RwLock, Semaphore};
+
+/// The right to run on a target. Dropping it lets the next one in.
+#[derive(Debug)]
+pub(super) enum Permit {
+    /// Beside anything.
+    Free,
+    /// Beside others that touch.
+    Shared { _lock: OwnedRwLockReadGuard<()> },
+    /// Alone.
+    Alone { _lock: OwnedRwLockWriteGuard<()>, _slot: OwnedSemaphorePermit },
+}
+
+/// The lock of one target. Fair: who came first goes first, so that a stream of small runs cannot keep a load out.
+#[derive(Debug, Default)]
+pub(super) struct TargetLock(Arc<RwLock<()>>);
+
+impl TargetLock {
+    /// Waits until a run of this effect may go. `least` is what the probe can do with: one that can do with Observe
+    /// does not wait for a load to end, but observes. Returns the effect that the run may have.
+    pub(super) async fn enter(
+        &self,
+        effect: Effect,
+        least: Effect,
+        slots: Arc<Semaphore>,
+    ) -> (Permit, Effect) {
+        let lock = Arc::clone(&self.0);
+        match effect {
+            Effect::Observe => (Permit::Free, effect),
+            Effect::Touch if least == Effect::Observe => match lock.try_read_owned() {
+                Ok(lock) => (Permit::Shared { _lock: lock }, effect),
+                Err(_loaded) => (Permit::Free, Effect::Observe),
+            },
+            Effect::Touch => (Permit::Shared { _lock: lock.read_owned().await }, effect),
+            Effect::Load | Effect::Disrupt => {
+                // The slot first: waiting for it with the lock held would keep every touching run off the target.
+                let slot = slots.acquire_owned().await.expect("the semaphore is never closed");
+                (Permit::Alone { _lock: lock.write_owned().await, _slot: slot }, effect)
+            }
+        }
+    }
+}
+
+/// Keeps other redprobe processes of this machine that have the same state directory away from a target.
+#[derive(Debug)]
+pub(super) struct LockFile {
+    _file: File,
+}
+
+impl LockFile {
+    /// Takes `<state_dir>/locks/<target>.lock`, or says who has it.
+    ///
+    /// # Errors
+    /// Skipped: `lease` where another process has it, `precondition` where there can be no such file.
+    pub(super) fn take(state_dir: &Path, target: &str, run: &str) -> Result<Self, ProbeError> {
+        let folder = state_dir.join("locks");
+        // A target that was given as a URL is named by it.
+        let name = target.replace(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)), "_");
+        let path = folder.join(format!("{name}.lock"));
+        let unusable = |error: io::Error| {
+            ProbeError::skipped(
+                Reason::Precondition,
+                format!(
+                    "the lock file {} cannot be used: {error}; load needs a state_dir that can be written",
+                    path.display()
+                ),
+            )
+        };
+        fs::create_dir_all(&folder).map_err(unusable)?;
+        match lock_file(&path, &format!("process {}, run {run}", std::process::id())) {
+            Ok(file) => Ok(Self { _file: file }),
+            Err(Refused::Held(holder)) => Err(ProbeError::skipped(
+                Reason::Lease,
+                format!("another redprobe on this machine is loading {target}: {holder}"),
+            )),
+            Err(Refused::Unusable(error)) => Err(unusable(error)),
+        }
+    }
+}
+
+/// The runs that are on a target now, and which of them were beside another that can change their figures.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Company(Arc<Mutex<Vec<Arc<Member>>>>);
+
+#[derive(Debug)]
+struct Member {
+    /// Whether it can change what others measure.
+    heavy: bool,
+    disturbed: AtomicBool,
+}
+
+/// One run's stay on a target; ends when dropped.
+#[derive(Debug)]
+pub(super) struct Stay {
+    company: Company,
+    member: Arc<Member>,
+}
+
+impl Company {
+    /// Joins. A `heavy` run disturbs all others; a light one (a few commands) disturbs nobody.
+    pub(super) fn join(&self, heavy: bool) -> Stay {
+        let member = Arc::new(Member { heavy, disturbed: AtomicBool::new(false) });
+        let mut members = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for other in members.iter() {
+            other.disturbed.fetch_or(heavy, Ordering::Relaxed);
+            member.disturbed.fetch_or(other.heavy, Ordering::Relaxed);
+        }
+        members.push(Arc::clone(&member));
+        Stay { company: self.clone(), member }
+    }
+}
+
+impl Stay {
+    /// Whether a heavy run was beside this one at any time.
+    pub(super) fn was_disturbed(&self) -> bool {
+        self.member.disturbed.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        let mut members = self.company.0.lock().unwrap_or_else(PoisonError::into_inner);
+        members.retain(|member| !Arc::ptr_eq(member, &self.member));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn slots() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(1))
+    }
+
+    #[tokio::test]
+    async fn touch_shares_with_touch_and_load_is_alone() {
+        let (lock, slots) = (TargetLock::default(), slots());
+        let enter = |effect| lock.enter(effect, effect, Arc::clone(&slots));
+        let (first, _) = enter(Effect::Touch).await;
+        let (second, _) = enter(Effect::Touch).await;
+        let (_observer, _) = enter(Effect::Observe).await;
+        let mut load = Box::pin(enter(Effect::Load));
+        assert!(load.as_mut().now_or_never().is_none());
+        drop((first, second));
+        let (loading, effect) = load.await;
+        assert_eq!(effect, Effect::Load);
+        assert!(enter(Effect::Touch).now_or_never().is_none());
+        assert!(enter(Effect::Disrupt).now_or_never().is_none());
+        assert!(enter(Effect::Observe).now_or_never().is_some());
+        drop(loading);
+        assert!(enter(Effect::Touch).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn what_can_observe_observes_beside_a_load() {
+        let (lock, slots) = (TargetLock::default(), slots());
+        let (_loading, _) = lock.enter(Effect::Load, Effect::Load, Arc::clone(&slots)).await;
+        let (permit, effect) = lock.enter(Effect::Touch, Effect::Observe, slots).await;
+        assert!(matches!(permit, Permit::Free));
+        assert_eq!(effect, Effect::Observe);
+    }
+
+    #[tokio::test]
+    async fn small_runs_cannot_keep_a_load_out() {
+        let (lock, slots) = (TargetLock::default(), slots());
+        let (first, _) = lock.enter(Effect::Touch, Effect::Touch, Arc::clone(&slots)).await;
+        let mut load = Box::pin(lock.enter(Effect::Load, Effect::Load, Arc::clone(&slots)));
+        assert!(load.as_mut().now_or_never().is_none());
+        let mut touch = Box::pin(lock.enter(Effect::Touch, Effect::Touch, slots));
+        assert!(touch.as_mut().now_or_never().is_none(), "came later, but went first");
+        drop(first);
+        drop(tokio::time::timeout(Duration::from_secs(5), load).await.unwrap());
+        tokio::time::timeout(Duration::from_secs(5), touch).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn no_more_loads_than_there_are_slots() {
+        let (one, other, slots) = (TargetLock::default(), TargetLock::default(), slots());
+        let (loading, _) = one.enter(Effect::Load, Effect::Load, Arc::clone(&slots)).await;
+        let mut second = Box::pin(other.enter(Effect::Load, Effect::Load, Arc::clone(&slots)));
+        assert!(second.as_mut().now_or_never().is_none());
+        // While it waits for its slot, it keeps nobody off its target.
+        assert!(other.enter(Effect::Touch, Effect::Touch, slots).now_or_never().is_some());
+        drop(loading);
+        second.await;
+    }
+
+    #[test]
+    fn a_lock_file_names_its_holder_and_is_free_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = LockFile::take(dir.path(), "cache", "01RUN").unwrap();
+        let ProbeError::Skipped(failure) = LockFile::take(dir.path(), "cache", "01OTHER").unwrap_err() else {
+            panic!("not skipped")
+        };
+        assert_eq!(failure.reason, Reason::Lease);
+        assert!(failure.message.contains("run 01RUN"), "{}", failure.message);
+        LockFile::take(dir.path(), "redis://host:1/0", "01URL").unwrap();
+        drop(held);
+        LockFile::take(dir.path(), "cache", "01NEXT").unwrap();
+    }
+
+    #[test]
+    fn without_a_folder_there_is_no_load() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = LockFile::take(&file, "cache", "01RUN").unwrap_err();
+        assert_eq!(error.failure().reason, Reason::Precondition);
+    }
+
+    #[test]
+    fn only_heavy_company_disturbs() {
+        let company = Company::default();
+        let light = company.join(false);
+        let lighter = company.join(false);
+        assert!(!light.was_disturbed() && !lighter.was_disturbed());
+        let heavy = company.join(true);
+        assert!(light.was_disturbed() && !heavy.was_disturbed());
+        drop(heavy);
+        assert!(!company.join(false).was_disturbed());
+        assert_eq!(company.0.lock().unwrap().len(), 2);
+    }
+}

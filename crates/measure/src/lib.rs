@@ -10,6 +10,7 @@ pub mod facts;
 pub mod fault;
 pub mod keys;
 pub mod latency;
+pub mod lease;
 pub mod load;
 pub mod metric;
 pub mod pace;

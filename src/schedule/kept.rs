@@ -1,0 +1,94 @@
+//! The connection that a target's observing runs share, so that a check every 15 s does not mean a login every 15 s.
+//!
+//! Runs that measure open their own connections; those do not belong here.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use measure::{
+    Failure, Reason,
+    clock::{self, Instant},
+    conn::{self, Endpoint},
+    facts::{Info, ServerFacts},
+    redis::{self, aio::MultiplexedConnection},
+};
+
+/// After this long without use, a PING shows whether the server closed the connection meanwhile (its `timeout`, a
+/// restart): what a run then measures is never the discovery of that.
+const STALE: Duration = Duration::from_secs(10);
+
+/// The kept connection of a target: opened at first use, shared, dropped at the first error.
+#[derive(Clone, Default)]
+pub struct KeptConnection(Arc<tokio::sync::Mutex<Option<Kept>>>);
+
+struct Kept {
+    conn: MultiplexedConnection,
+    server: Option<ServerFacts>,
+    used: Instant,
+}
+
+impl KeptConnection {
+    /// The connection, opened where there is none. Who comes while it is being opened waits for it.
+    ///
+    /// # Errors
+    /// With the reason for which it could not be opened.
+    pub async fn get(&self, endpoint: &Endpoint) -> Result<MultiplexedConnection, Failure> {
+        let mut slot = self.0.lock().await;
+        if let Some(kept) = slot.as_mut() {
+            match kept.check().await {
+                Ok(()) => return Ok(kept.conn.clone()),
+                Err(failure) => {
+                    *slot = None;
+                    // A server that hangs would only hang once more. One that closed the connection may be back.
+                    if failure.reason == Reason::Timeout {
+                        return Err(failure);
+                    }
+                }
+            }
+        }
+        let (mut conn, _) = conn::connect(endpoint, "redprobe-observer").await?;
+        let server = ask(&mut conn).await;
+        *slot = Some(Kept { conn: conn.clone(), server, used: clock::now() });
+        Ok(conn)
+    }
+
+    /// What the server said of itself when the connection was opened.
+    pub(super) fn server(&self) -> Option<ServerFacts> {
+        // Held only while somebody opens it: then nothing is known yet.
+        self.0.try_lock().ok()?.as_ref()?.server.clone()
+    }
+
+    /// Closes it, so that the next run opens it anew. One that is just being opened stays.
+    pub(super) fn close(&self) {
+        if let Ok(mut slot) = self.0.try_lock() {
+            *slot = None;
+        }
+    }
+}
+
+impl Kept {
+    async fn check(&mut self) -> Result<(), Failure> {
+        if self.used.elapsed() > STALE
+            && let Err(error) = redis::cmd("PING").query_async::<redis::Value>(&mut self.conn).await
+        {
+            // A server that answers with an error (LOADING, BUSY, NOPERM) is there; what that means is the run's matter.
+            let failure = Failure::from(error);
+            if matches!(failure.reason, Reason::Timeout | Reason::Reset | Reason::Protocol | Reason::Other) {
+                return Err(failure);
+            }
+        }
+        self.used = clock::now();
+        Ok(())
+    }
+}
+
+/// Who the server says it is; `None` where it may not be asked.
+pub(super) async fn ask(conn: &mut MultiplexedConnection) -> Option<ServerFacts> {
+    let text: String = redis::cmd("INFO").query_async(conn).await.ok()?;
+    Info::parse(&text).server()
+}
+
+impl fmt::Debug for KeptConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptConnection").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,243 @@
+//! One run from its permit to what it came to: guard, deadline, panic, clean-up.
+//!
+//! Who may run at all is decided in `admit`; the record is `record`'s; when runs begin, the scheduler's and the callers'.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use measure::{
+    Canary, Effect, Failure, Preflight, ProbeError, Reason,
+    clock::{self, Instant},
+    conn,
+    facts::ServerFacts,
+    keys::{CleanUp, KeyBudget, KeySpace},
+    lease::Lease,
+    load::{Control, Progress},
+    redis::aio::MultiplexedConnection,
+    report::{Doubt, Report},
+};
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    admit::Admission,
+    kept::ask,
+    record::{Finished, panicked},
+    runlog::RunLog,
+};
+use crate::{config::Job, probe::ProbeCx, selfwatch::SelfWatch};
+
+/// How long clean-up may take: outside the run's own deadline, which may be what ended the run.
+const CLEAN_UP: Duration = Duration::from_secs(10);
+/// The same once somebody has told the process twice to stop.
+const CLEAN_UP_IN_HURRY: Duration = Duration::from_secs(2);
+/// How much longer than the run its keys may live: clean-up and a slow server included.
+const KEYS_OUTLIVE: Duration = Duration::from_secs(300);
+/// How often the lease is renewed, and how long it holds without that.
+const RENEW: Duration = Duration::from_secs(10);
+const LEASE: Duration = Duration::from_secs(30);
+
+/// What one run needs to know.
+pub(super) struct Run<'a> {
+    pub(super) id: &'a str,
+    pub(super) job: &'a Arc<Job>,
+    pub(super) log: &'a RunLog,
+    pub(super) admission: &'a Admission,
+    /// Bound of the run, clean-up apart.
+    pub(super) timeout: Duration,
+    /// Where its progress goes.
+    pub(super) progress: watch::Sender<Progress>,
+    pub(super) hurry: &'a CancellationToken,
+}
+
+/// What the guard took and found out, kept apart from the probe so that it outlives it.
+#[derive(Default)]
+struct Guarded {
+    conn: Option<MultiplexedConnection>,
+    lease: Option<Lease>,
+    server: Option<ServerFacts>,
+}
+
+impl Run<'_> {
+    /// Runs the probe to whatever end it comes to, and cleans up after it.
+    pub(super) async fn carry_out(self, watch: &SelfWatch) -> Finished {
+        let (started_at, began) = (clock::wall(), clock::now());
+        let window = watch.begin();
+        let cx = self.context(began + self.timeout);
+        let mut guarded = Guarded::default();
+        let mut result = self.bounded(&cx, &mut guarded).await;
+        let took = began.elapsed();
+        if let Err(error) = &result {
+            self.log.note(format!("ended after {:.3} s: {error}", took.as_secs_f64()));
+        }
+        let mut doubts = window.doubts();
+        let clean_up = self.clean_up(&cx, &mut guarded, &mut result).await;
+        if self.admission.stay.was_disturbed() {
+            doubts.push(Doubt::SharedTarget);
+        }
+        let kept = &self.admission.place.kept;
+        let server = guarded.server.or_else(|| kept.server());
+        if matches!(result, Err(ProbeError::Failed(_) | ProbeError::Halted(_))) {
+            kept.close();
+        }
+        Finished { started_at, took, result, doubts, clean_up, server }
+    }
+
+    fn context(&self, deadline: Instant) -> ProbeCx {
+        let (target, probe) = (&self.job.target, self.job.kind().name);
+        let budget = KeyBudget { keys: target.max_keys, bytes: target.max_bytes };
+        ProbeCx {
+            run_id: self.id.to_owned(),
+            target: Arc::clone(target),
+            allowed: self.admission.allowed,
+            keys: KeySpace::new(&target.name, probe, self.id, self.timeout + KEYS_OUTLIVE, budget),
+            control: Control {
+                kill: CancellationToken::new(),
+                progress: self.progress.clone(),
+                threads: TaskTracker::new(),
+            },
+            deadline,
+            log: self.log.clone(),
+            client_name: format!("redprobe-{probe}-{}", self.id),
+            kept: self.admission.place.kept.clone(),
+        }
+    }
+
+    /// Guard and probe, within the deadline, until told to stop. A panic ends here.
+    async fn bounded(&self, cx: &ProbeCx, guarded: &mut Guarded) -> Result<Report, ProbeError> {
+        let work = AssertUnwindSafe(self.guard_and_run(cx, guarded)).catch_unwind();
+        tokio::select! {
+            biased;
+            () = self.admission.place.cancel.cancelled() => {
+                Err(ProbeError::failed(Reason::Cancelled, "redprobe is stopping, or the target left the configuration"))
+            }
+            done = tokio::time::timeout(self.timeout, work) => match done {
+                Ok(Ok(result)) => result,
+                Ok(Err(panic)) => {
+                    let error = panicked(&*panic);
+                    let (probe, target, _) = self.job.key();
+                    tracing::error!(probe, target, run = self.id, "{}", error.failure().message);
+                    Err(error)
+                }
+                Err(_elapsed) => Err(ProbeError::failed(
+                    Reason::Deadline,
+                    format!("not done after {} s", self.timeout.as_secs_f64()),
+                )),
+            }
+        }
+    }
+
+    async fn guard_and_run(&self, cx: &ProbeCx, guarded: &mut Guarded) -> Result<Report, ProbeError> {
+        // A probe that can do with Observe also judges servers that may not be touched (loading, read-only).
+        if self.job.kind().effect > Effect::Observe || cx.allowed >= Effect::Load {
+            self.guard(cx, guarded).await?;
+        }
+        let probe = self.job.probe.run(cx);
+        let (Some(conn), Some(lease)) = (&mut guarded.conn, &mut guarded.lease) else { return probe.await };
+        tokio::select! {
+            biased;
+            report = probe => report,
+            failure = Canary::watch(&cx.target.endpoint, &cx.client_name) => Err(ProbeError::Halted(failure)),
+            failure = keep_lease(cx, conn, lease) => Err(ProbeError::Halted(failure)),
+        }
+    }
+
+    /// The checks before a run that writes, and the lease of one that loads.
+    async fn guard(&self, cx: &ProbeCx, guarded: &mut Guarded) -> Result<(), ProbeError> {
+        let needs = self.job.probe.needs(cx.allowed);
+        let preflight = Preflight { effect: cx.allowed, connections: needs.connections, bytes: needs.bytes };
+        if cx.allowed < Effect::Load {
+            return preflight.check(&mut cx.observer().await?).await;
+        }
+        let (mut conn, _) = cx.connect().await?;
+        preflight.check(&mut conn).await?;
+        guarded.server = ask(&mut conn).await;
+        let holder = format!("{} on {}", cx.client_name, host_name());
+        guarded.lease = Some(Lease::acquire(&mut conn, &holder, LEASE).await?);
+        guarded.conn = Some(conn);
+        self.log.note("the target's lease is taken");
+        Ok(())
+    }
+
+    /// Ends the load, removes the keys, gives the lease back: bounded, on a connection of its own, whatever the run
+    /// came to.
+    async fn clean_up(
+        &self,
+        cx: &ProbeCx,
+        guarded: &mut Guarded,
+        result: &mut Result<Report, ProbeError>,
+    ) -> CleanUp {
+        cx.control.kill.cancel();
+        cx.control.threads.close();
+        let bound = async {
+            tokio::select! {
+                () = tokio::time::sleep(CLEAN_UP) => {}
+                () = async { self.hurry.cancelled().await; tokio::time::sleep(CLEAN_UP_IN_HURRY).await } => {}
+            }
+        };
+        let work = async {
+            cx.control.threads.wait().await;
+            self.put_back(cx, guarded, result).await
+        };
+        let done = tokio::select! {
+            biased;
+            done = work => done,
+            () = bound => Err(Failure::new(Reason::Timeout, "clean-up took too long")),
+        };
+        done.unwrap_or_else(|failure| {
+            let left_over = u64::from(!cx.keys.is_untouched());
+            self.log
+                .note(format!("clean-up failed, {left_over} keys may be left until their TTL: {failure}"));
+            let (probe, target, _) = self.job.key();
+            tracing::warn!(probe, target, run = self.id, left_over, %failure, "clean-up failed");
+            CleanUp { keys_removed: 0, left_over }
+        })
+    }
+
+    async fn put_back(
+        &self,
+        cx: &ProbeCx,
+        guarded: &mut Guarded,
+        result: &mut Result<Report, ProbeError>,
+    ) -> Result<CleanUp, Failure> {
+        if cx.keys.is_untouched() && guarded.lease.is_none() {
+            return Ok(CleanUp::default());
+        }
+        // The run's connections may hang or be in the middle of a reply.
+        let (mut conn, _) = conn::connect(&cx.target.endpoint, &cx.client_name).await?;
+        let cleaned =
+            if cx.keys.is_untouched() { Ok(CleanUp::default()) } else { cx.keys.clean_up(&mut conn).await };
+        if let (Ok(_), Some(before)) = (&result, &guarded.server)
+            && ask(&mut conn).await.is_some_and(|after| after.run_id != before.run_id)
+        {
+            *result = Err(ProbeError::failed(Reason::Restarted, "the server restarted during the run"));
+        }
+        if let Some(lease) = guarded.lease.take() {
+            lease.release(&mut conn).await?;
+        }
+        cleaned
+    }
+}
+
+/// Renews the lease until it is lost.
+async fn keep_lease(cx: &ProbeCx, conn: &mut MultiplexedConnection, lease: &mut Lease) -> Failure {
+    let mut held_until = clock::now() + LEASE;
+    loop {
+        tokio::time::sleep(RENEW).await;
+        match lease.renew(conn).await {
+            Ok(()) => held_until = clock::now() + LEASE,
+            Err(failure) if failure.reason == Reason::Lease || clock::now() >= held_until => return failure,
+            // A server too busy to answer in time is the canary's matter; a connection that ended is not the lease's end.
+            Err(failure) => {
+                cx.log.note(format!("the lease could not be renewed, trying again: {failure}"));
+                if let Ok((fresh, _)) = cx.connect().await {
+                    *conn = fresh;
+                }
+            }
+        }
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

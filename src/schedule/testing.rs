@@ -1,0 +1,79 @@
+//! Jobs for the unit tests of this folder: a probe that finds nothing, on a target that nobody connects to.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use measure::{
+    Effect, ProbeError,
+    conn::{Address, Endpoint},
+    report::Report,
+};
+
+use crate::{
+    config::{Job, Profile, Schedule, Target},
+    probe::{DynProbe, Needs, ProbeCx, ProbeKind},
+};
+
+struct Nothing;
+
+static NOTHING: ProbeKind = ProbeKind {
+    name: "nothing",
+    summary: "Finds nothing.",
+    effect: Effect::Observe,
+    reach: Effect::Load,
+    metrics: &[],
+    objectives: &[],
+    settings: &[],
+    defaults: || serde_json::Value::Null,
+    build: |_, _| Err(Vec::new()),
+};
+
+impl DynProbe for Nothing {
+    fn kind(&self) -> &'static ProbeKind {
+        &NOTHING
+    }
+
+    fn needs(&self, _allowed: Effect) -> Needs {
+        Needs::default()
+    }
+
+    fn run<'a>(&'a self, _cx: &'a ProbeCx) -> BoxFuture<'a, Result<Report, ProbeError>> {
+        Box::pin(async { Ok(Report::default()) })
+    }
+}
+
+/// A target of this name.
+pub(crate) fn target(name: &str, allow: Effect) -> Arc<Target> {
+    Arc::new(Target {
+        name: name.to_owned(),
+        endpoint: Endpoint {
+            address: Address::Tcp("127.0.0.1".to_owned(), 1),
+            tls: None,
+            username: None,
+            password: None,
+            database: 0,
+            connect_timeout: Duration::from_secs(1),
+            response_timeout: Duration::from_secs(1),
+        },
+        environment: String::new(),
+        allow,
+        profile: Profile::default(),
+        max_keys: 1_000,
+        max_bytes: 1_000_000,
+        max_connections: 10,
+    })
+}
+
+/// A job on a target of this name.
+pub(crate) fn job(target_name: &str, allow: Effect, schedule: Schedule) -> Arc<Job> {
+    Arc::new(Job {
+        name: "job".to_owned(),
+        probe: Arc::new(Nothing),
+        target: target(target_name, allow),
+        schedule,
+        timeout: Duration::from_secs(5),
+        variant: String::new(),
+        limits: Vec::new(),
+        settings: serde_json::Value::Null,
+    })
+}
