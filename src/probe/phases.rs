@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use measure::{
-    CommandCosts, Effect, Failure, ProbeError, Reason, attribute,
+    CommandCosts, Effect, Failure, ProbeError, Reason, attribute, command_of,
     facts::Info,
     load::{LoadPlan, LoadResult, Order, Progress, Share, Stop, StoppedBy},
     pace::Pace,
@@ -167,13 +167,9 @@ impl<'a> Phases<'a> {
         if let Some((phase, costs)) =
             attributed.iter().find_map(|phase| Some((*phase, self.costs.get(phase)?)))
         {
-            self.report.attribution = self
-                .report
-                .operations
-                .iter()
-                .filter(|operation| operation.phase == phase && operation.ok > 0)
-                .map(|operation| attribute(operation, &costs.commands, costs.out))
-                .collect();
+            let of_phase = self.report.operations.iter().filter(|operation| operation.phase == phase);
+            let operations: Vec<_> = of_phase.cloned().collect();
+            self.report.attribution = attribute(&operations, &costs.commands, costs.out);
         }
         self.report
     }
@@ -246,14 +242,6 @@ impl<'a> Phases<'a> {
         if result.stopped_by == StoppedBy::ErrorRatio {
             self.cx.log.note("stopped early: nearly every operation failed");
         }
-    }
-}
-
-/// The command that an operation is sent as.
-fn command_of(operation: &str) -> &str {
-    match operation {
-        "del" => "unlink",
-        other => other,
     }
 }
 

@@ -153,6 +153,13 @@ impl Reason {
         }
     }
 
+    /// Whether the connection on which this happened can no longer be used: what was asked on it may still be answered,
+    /// or never.
+    #[must_use]
+    pub const fn is_broken_connection(self) -> bool {
+        matches!(self, Reason::Timeout | Reason::Reset | Reason::Protocol | Reason::ConnectRefused)
+    }
+
     /// Whether an operation that ended so may still have been carried out: the request left, no answer came.
     #[must_use]
     pub const fn is_indeterminate(self) -> bool {

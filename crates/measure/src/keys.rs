@@ -3,13 +3,22 @@
 //! A [`KeySpace`] belongs to one run. It hands out names and pre-encoded commands and remembers what they can have
 //! created, so that clean-up needs no SCAN. What is measured with the keys does not belong here.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use redis::aio::MultiplexedConnection;
 
 use crate::{
-    error::{Failure, ProbeError},
-    wire::Command,
+    error::{Failure, ProbeError, Reason},
+    resp,
+    wire::{Command, Expect},
 };
 
 /// First part of every key of ours.
@@ -27,7 +36,24 @@ pub struct KeyBudget {
 /// The keys of one run. Cheap to clone; all clones share the account.
 #[derive(Debug, Clone)]
 pub struct KeySpace {
-    _inner: Arc<()>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    target: String,
+    prefix: String,
+    ttl: Duration,
+    budget: KeyBudget,
+    account: Mutex<Account>,
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    keys: u64,
+    bytes: u64,
+    ranges: Vec<KeyRange>,
+    done: CleanUp,
 }
 
 /// A group of numbered keys of one value size, such as those of one phase.
@@ -41,6 +67,8 @@ pub struct KeyRange {
     pub value_size: usize,
     /// TTL that every write sets.
     pub ttl: Duration,
+    /// Whether a command that writes was ever handed out.
+    written: Arc<AtomicBool>,
 }
 
 /// What clean-up did.
@@ -52,71 +80,213 @@ pub struct CleanUp {
     pub left_over: u64,
 }
 
+/// Keys in one UNLINK: some hundred microseconds of the server's time.
+const BATCH: u64 = 500;
+
 impl KeySpace {
     /// The key space of one run: `redprobe:{<target>}:<probe>:<run>:`. `ttl` is set by every write: the run's deadline
     /// and some minutes.
     #[must_use]
-    pub fn new(_target: &str, _probe: &str, _run: &str, _ttl: Duration, _budget: KeyBudget) -> Self {
-        unimplemented!()
+    pub fn new(target: &str, probe: &str, run: &str, ttl: Duration, budget: KeyBudget) -> Self {
+        let prefix = format!("{}{probe}:{run}:", prefix_of(target));
+        let account = Mutex::default();
+        Self { inner: Arc::new(Inner { target: target.to_owned(), prefix, ttl, budget, account }) }
     }
 
-    /// Sets `count` numbered keys of `value_size` bytes apart under `group`, within the budget.
+    /// Sets `count` numbered keys of `value_size` bytes apart under `group`, within the budget. Counts against it for
+    /// the whole run, also when the keys are deleted before its end.
     ///
     /// # Errors
     /// Skipped (`precondition`) where the budget does not allow it; says which limit and how to raise it.
-    pub fn range(&self, _group: &str, _count: u64, _value_size: usize) -> Result<KeyRange, ProbeError> {
-        unimplemented!()
+    pub fn range(&self, group: &str, count: u64, value_size: usize) -> Result<KeyRange, ProbeError> {
+        let mut account = self.account();
+        let keys = account.keys.saturating_add(count);
+        let bytes = account.bytes.saturating_add(count.saturating_mul(value_size as u64));
+        self.allow("max_keys", "keys", keys, self.inner.budget.keys.min(KeyRange::MOST))?;
+        self.allow("max_bytes", "bytes of values", bytes, self.inner.budget.bytes)?;
+        let range = KeyRange {
+            prefix: format!("{}{group}:", self.inner.prefix),
+            count,
+            value_size,
+            ttl: self.inner.ttl,
+            written: Arc::default(),
+        };
+        (account.keys, account.bytes) = (keys, bytes);
+        account.ranges.push(range.clone());
+        Ok(range)
     }
 
-    /// Whether anything may have been written.
+    fn allow(&self, setting: &str, of: &str, wanted: u64, limit: u64) -> Result<(), ProbeError> {
+        if wanted <= limit {
+            return Ok(());
+        }
+        let target = &self.inner.target;
+        let message = format!(
+            "the run would need {wanted} {of}, and targets.{target}.{setting} allows {limit}: raise it to at least \
+             {wanted}, or make the probe's settings smaller"
+        );
+        Err(ProbeError::skipped(Reason::Precondition, message))
+    }
+
+    /// Whether nothing can have been written: no command that writes was handed out.
     #[must_use]
     pub fn is_untouched(&self) -> bool {
-        unimplemented!()
+        self.account().ranges.iter().all(KeyRange::is_untouched)
     }
 
-    /// Removes everything that may have been written, by UNLINK in batches, and counts.
+    /// What clean-up has done so far. Where it failed: `left_over` is exact if the server could still be asked, and
+    /// else the number of keys that may have been written and were not seen to be gone.
+    #[must_use]
+    pub fn cleaned_up(&self) -> CleanUp {
+        self.account().done
+    }
+
+    /// Removes everything that may have been written, by UNLINK (DEL where that is denied) in batches, and counts. To
+    /// be called when nothing writes any more; calling it again does no harm.
     ///
     /// # Errors
-    /// When the server refuses or goes away; what is left then goes by its TTL.
-    pub async fn clean_up(&self, _conn: &mut MultiplexedConnection) -> Result<CleanUp, Failure> {
-        unimplemented!()
+    /// When the server refuses or goes away; what is left then goes by its TTL, and [`KeySpace::cleaned_up`] says how
+    /// much that is.
+    pub async fn clean_up(&self, conn: &mut MultiplexedConnection) -> Result<CleanUp, Failure> {
+        let mut ranges = self.account().ranges.clone();
+        ranges.retain(|range| !range.is_untouched());
+        let mut left: u64 = ranges.iter().map(|range| range.count).sum();
+        self.account().done.left_over = left;
+
+        let mut sweep = Sweep { conn, verb: Some("UNLINK"), refused: None };
+        let mut remaining = 0;
+        for range in &ranges {
+            for first in (0..range.count).step_by(BATCH as usize) {
+                let keys: Vec<String> =
+                    (first..range.count.min(first + BATCH)).map(|index| range.key(index)).collect();
+                let (removed, exist) = sweep.batch(&keys).await?;
+                left -= keys.len() as u64;
+                remaining += exist;
+                let done = &mut self.account().done;
+                done.keys_removed += removed;
+                done.left_over = left + remaining;
+            }
+        }
+        match sweep.refused {
+            Some(failure) if remaining > 0 => Err(failure),
+            _ => Ok(self.cleaned_up()),
+        }
     }
+
+    fn account(&self) -> MutexGuard<'_, Account> {
+        self.inner.account.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removal in batches. Once the server refuses to remove, what is there is still counted.
+struct Sweep<'a> {
+    conn: &'a mut MultiplexedConnection,
+    /// What removes; none once that was refused.
+    verb: Option<&'static str>,
+    refused: Option<Failure>,
+}
+
+impl Sweep<'_> {
+    /// Removes `keys`; returns how many were removed and how many are still there.
+    async fn batch(&mut self, keys: &[String]) -> Result<(u64, u64), Failure> {
+        let mut removed = 0;
+        while let Some(verb) = self.verb {
+            let answer = redis::cmd(verb).arg(keys).query_async(self.conn).await;
+            let failure = match answer {
+                Ok(count) => {
+                    removed = count;
+                    break;
+                }
+                Err(error) => Failure::from(error),
+            };
+            match failure.reason {
+                reason if reason.is_broken_connection() => return Err(failure),
+                Reason::Denied | Reason::Unsupported if verb == "UNLINK" => self.verb = Some("DEL"),
+                _ => {
+                    self.verb = None;
+                    self.refused = Some(failure);
+                }
+            }
+        }
+        match redis::cmd("EXISTS").arg(keys).query_async(self.conn).await.map_err(Failure::from) {
+            Ok(exist) => Ok((removed, exist)),
+            // What was removed is gone, whether or not one may look.
+            Err(failure) if self.verb.is_some() && failure.reason == Reason::Denied => Ok((removed, 0)),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// `redprobe:{<target>}:`. The braces keep all keys of a target in one slot of a cluster.
+fn prefix_of(target: &str) -> String {
+    format!("{PREFIX}{{{target}}}:")
 }
 
 impl KeyRange {
     /// Digits of a key's number.
     pub const DIGITS: usize = 9;
+    /// Keys that can be numbered with them.
+    const MOST: u64 = 1_000_000_000;
 
     /// The name of key `index`.
     #[must_use]
-    pub fn key(&self, _index: u64) -> String {
-        unimplemented!()
+    pub fn key(&self, index: u64) -> String {
+        debug_assert!(index < self.count, "key {index} of {}", self.count);
+        format!("{}{index:0digits$}", self.prefix, digits = Self::DIGITS)
+    }
+
+    fn is_untouched(&self) -> bool {
+        !self.written.load(Ordering::Relaxed)
     }
 
     /// `GET key`; a missing key is a good answer.
     #[must_use]
     pub fn get(&self) -> Command {
-        unimplemented!()
+        self.command("get", &[b"GET"], &[], Expect::Bulk)
     }
 
-    /// `SET key value PX ttl`, with a value of random bytes.
+    /// `SET key value PX ttl`, with a value of random bytes: one that no memory or wire can compress.
     #[must_use]
     pub fn set(&self) -> Command {
-        unimplemented!()
+        self.written.store(true, Ordering::Relaxed);
+        let mut value = vec![0; self.value_size];
+        let mut seed = DefaultHasher::new();
+        self.prefix.hash(&mut seed);
+        StdRng::seed_from_u64(seed.finish()).fill(value.as_mut_slice());
+        let ttl = self.ttl_milliseconds().to_string();
+        self.command("set", &[b"SET"], &[&value, b"PX", ttl.as_bytes()], Expect::Simple)
     }
 
     /// Deletes a key, as `UNLINK` so that a large value is freed off the server's main thread.
     #[must_use]
     pub fn delete(&self) -> Command {
-        unimplemented!()
+        self.command("del", &[b"UNLINK"], &[], Expect::Integer)
+    }
+
+    /// The words before and after the key, encoded with the place of its number.
+    fn command(&self, name: &'static str, before: &[&[u8]], after: &[&[u8]], expect: Expect) -> Command {
+        let key = format!("{}{:0digits$}", self.prefix, 0, digits = Self::DIGITS);
+        let words: Vec<&[u8]> =
+            before.iter().copied().chain([key.as_bytes()]).chain(after.iter().copied()).collect();
+        let request = resp::encode(&words);
+        // The key ends where its own encoding, as the last word of those up to it, ends but for the line break; the
+        // count of words in front has the same length for up to nine of them.
+        let upto = resp::encode(&words[..=before.len()]).len();
+        let number_at = upto - 2 - Self::DIGITS;
+        debug_assert!(words.len() <= 9);
+        Command { name, request, number_at: Some(number_at), expect }
+    }
+
+    fn ttl_milliseconds(&self) -> u64 {
+        u64::try_from(self.ttl.as_nanos() / 1_000_000).unwrap_or(u64::MAX).max(1)
     }
 
     /// `SET key value PX ttl` of one key, for the redis crate's connections.
     #[must_use]
     pub fn set_one(&self, index: u64, value: &[u8]) -> redis::Cmd {
+        self.written.store(true, Ordering::Relaxed);
         let mut cmd = redis::cmd("SET");
-        let ttl = u64::try_from(self.ttl.as_nanos() / 1_000_000).unwrap_or(u64::MAX);
-        cmd.arg(self.key(index)).arg(value).arg("PX").arg(ttl);
+        cmd.arg(self.key(index)).arg(value).arg("PX").arg(self.ttl_milliseconds());
         cmd
     }
 
@@ -137,10 +307,95 @@ impl KeyRange {
     }
 }
 
-/// Counts own keys of `target` that no live run owns, by SCAN on the own prefix, at most `batch` keys a second.
+/// Keys that a SCAN looks at in one call: well under a millisecond of the server's time.
+const SCAN_COUNT: u64 = 1_000;
+/// Between two calls.
+const SCAN_PAUSE: Duration = Duration::from_millis(10);
+/// Calls at the most: two million keys in half a minute. Own keys of a larger server are counted in part.
+const SCAN_CALLS: u32 = 2_000;
+
+/// Counts the keys of `target` under the own prefix that belong to none of the `live` runs (their ids), by SCAN, at
+/// most 100,000 keys looked at per second and two million in all.
 ///
 /// # Errors
 /// When the server refuses or goes away.
-pub async fn leftovers(_conn: &mut MultiplexedConnection, _target: &str) -> Result<u64, Failure> {
-    unimplemented!()
+pub async fn leftovers(
+    conn: &mut MultiplexedConnection,
+    target: &str,
+    live: &[String],
+) -> Result<u64, Failure> {
+    let prefix = prefix_of(target);
+    let is_live = |key: &str| {
+        let run = key.strip_prefix(&prefix).and_then(|rest| rest.split(':').nth(1));
+        run.is_some_and(|run| live.iter().any(|live| live == run))
+    };
+    let (mut cursor, mut found) = (0_u64, 0);
+    for _ in 0..SCAN_CALLS {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(format!("{prefix}*")).arg("COUNT").arg(SCAN_COUNT);
+        let (next, keys): (u64, Vec<String>) = scan.query_async(conn).await?;
+        found += keys.iter().filter(|key| !is_live(key)).count() as u64;
+        if next == 0 {
+            break;
+        }
+        cursor = next;
+        tokio::time::sleep(SCAN_PAUSE).await;
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn space(keys: u64, bytes: u64) -> KeySpace {
+        KeySpace::new("staging", "throughput", "01J", Duration::from_secs(60), KeyBudget { keys, bytes })
+    }
+
+    #[test]
+    fn commands_carry_prefix_ttl_and_the_place_of_the_number() {
+        let range = space(100, 1_000).range("load", 10, 16).unwrap();
+        assert_eq!(range.key(7), "redprobe:{staging}:throughput:01J:load:000000007");
+        let set = range.set();
+        for (command, verb) in [(&set, "SET"), (&range.get(), "GET"), (&range.delete(), "UNLINK")] {
+            let at = command.number_at.unwrap();
+            assert_eq!(&command.request[at..at + KeyRange::DIGITS], b"000000000");
+            assert_eq!(&command.request[at + KeyRange::DIGITS..][..2], b"\r\n");
+            let text = String::from_utf8_lossy(&command.request);
+            assert!(text.contains(verb) && text.contains("redprobe:{staging}:throughput:01J:load:000000000"));
+        }
+        assert!(set.request.ends_with(b"$2\r\nPX\r\n$5\r\n60000\r\n"));
+        assert_eq!(set.request, range.set().request, "the same seed gives the same value");
+    }
+
+    #[test]
+    fn the_budget_is_for_the_whole_run_and_names_its_key() {
+        let keys = space(10, 100);
+        keys.range("a", 6, 10).unwrap();
+        let error = keys.range("b", 5, 1).unwrap_err();
+        assert_eq!(error.failure().reason, Reason::Precondition);
+        assert!(matches!(error, ProbeError::Skipped(_)));
+        let message = &error.failure().message;
+        assert!(
+            message.contains("need 11 keys") && message.contains("targets.staging.max_keys allows 10"),
+            "{message}"
+        );
+        let message = keys.range("b", 4, 11).unwrap_err().failure().message.clone();
+        assert!(message.contains("104 bytes") && message.contains("targets.staging.max_bytes"), "{message}");
+        keys.range("b", 4, 10).unwrap();
+        assert!(keys.range("c", 1, 0).is_err());
+        assert!(space(u64::MAX, u64::MAX).range("a", KeyRange::MOST + 1, 1).is_err());
+    }
+
+    #[test]
+    fn untouched_until_a_command_that_writes_is_handed_out() {
+        for write in [|range: &KeyRange| drop(range.set()), |range: &KeyRange| drop(range.set_one(0, b"x"))] {
+            let keys = space(10, 100);
+            let range = keys.range("a", 5, 10).unwrap();
+            let _ = (range.get(), range.delete(), range.get_one(0), range.unlink_one(0));
+            assert!(keys.is_untouched());
+            write(&range.clone());
+            assert!(!keys.is_untouched());
+        }
+    }
 }

@@ -1,44 +1,106 @@
-//! The lease of a target: one key that says who may load it, so that two redprobes on two machines do not.
+//! One redprobe at a time: the lease on a server that Load and Disrupt take before they begin.
 //!
-//! Taken with `SET NX PX` and a token of its own, renewed with PEXPIRE, given back only by who has it. Who else may run
-//! inside one process, or on one machine, is decided by the daemon's locks and not here.
+//! A key with a token and a TTL. It tells apart daemons and command lines on different machines; who else may run inside
+//! one process, or on one machine, is decided by the daemon's locks and not here.
 
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 
-use crate::error::{Failure, ProbeError};
+use crate::error::{Failure, ProbeError, Reason};
 
-/// A lease that was taken. It ends by itself when it is not renewed.
+/// One for all that a server (a database of it) is called in anybody's configuration: two daemons may well have
+/// different names for one server, and must not load it together all the same.
+const KEY: &str = "redprobe:lease";
+
+/// A lease that was taken. It ends by itself when it is not renewed; dropping it without [`Lease::release`] leaves it to
+/// that.
 #[derive(Debug)]
-pub struct Lease;
+pub struct Lease {
+    /// What the key holds: a random token, and who holds it.
+    value: String,
+    ttl_milliseconds: u64,
+}
+
+/// Longest part of another holder's name that a message repeats.
+const LONGEST_HOLDER: usize = 100;
 
 impl Lease {
-    /// Takes the lease of the server behind `conn` for `ttl`; `holder` is what others are told.
+    /// Takes the lease of the server behind `conn` for `ttl`; `holder` is what others are told: the host and process.
     ///
     /// # Errors
-    /// Skipped (`lease`) where somebody else has it, naming them; failed where the server cannot be asked.
+    /// Skipped (`lease`) where somebody else has it, naming them; failed where the server refuses or goes away.
     pub async fn acquire(
-        _conn: &mut MultiplexedConnection,
-        _holder: &str,
-        _ttl: Duration,
+        conn: &mut MultiplexedConnection,
+        holder: &str,
+        ttl: Duration,
     ) -> Result<Self, ProbeError> {
-        unimplemented!()
+        let ttl_milliseconds = u64::try_from(ttl.as_nanos() / 1_000_000).unwrap_or(u64::MAX).max(1);
+        let lease = Self { value: format!("{:032x} {holder}", rand::random::<u128>()), ttl_milliseconds };
+        let mut set = redis::cmd("SET");
+        set.arg(KEY).arg(&lease.value).arg("NX").arg("PX").arg(ttl_milliseconds);
+        let taken: Option<String> = set.query_async(conn).await.map_err(Failure::from)?;
+        if taken.is_some() {
+            return Ok(lease);
+        }
+        let other = held_by(conn).await?.unwrap_or_default();
+        let name = other.split_once(' ').map_or("another redprobe", |(_, name)| name);
+        let name: String = name.chars().filter(|c| !c.is_control()).take(LONGEST_HOLDER).collect();
+        let message =
+            format!("{name} holds the lease of this server (key {KEY}); it ends soon after that one's run");
+        Err(ProbeError::skipped(Reason::Lease, message))
     }
 
     /// Makes it last for its whole time again.
     ///
     /// # Errors
-    /// `lease` where it is lost: evicted, expired, or somebody else's. Other reasons where the server cannot be asked.
-    pub async fn renew(&mut self, _conn: &mut MultiplexedConnection) -> Result<(), Failure> {
-        unimplemented!()
+    /// `lease` where it is lost: evicted, expired, or somebody else's. Stop then; it is not taken again. Other reasons
+    /// where the server cannot be asked.
+    pub async fn renew(&mut self, conn: &mut MultiplexedConnection) -> Result<(), Failure> {
+        if self.if_ours(conn, "return redis.call('PEXPIRE', KEYS[1], ARGV[2])", "PEXPIRE").await? {
+            return Ok(());
+        }
+        let message = format!("the lease {KEY} was lost: it expired, was evicted, or was taken by another");
+        Err(Failure::new(Reason::Lease, message))
     }
 
-    /// Gives it back, unless it is lost.
+    /// Gives it back, where it is still ours; another's stays.
     ///
     /// # Errors
-    /// When the server refuses or goes away; the lease then ends by its time.
-    pub async fn release(self, _conn: &mut MultiplexedConnection) -> Result<(), Failure> {
-        unimplemented!()
+    /// Where the server refuses or goes away; it then ends by its TTL.
+    pub async fn release(self, conn: &mut MultiplexedConnection) -> Result<(), Failure> {
+        self.if_ours(conn, "return redis.call('DEL', KEYS[1])", "DEL").await?;
+        Ok(())
     }
+
+    /// Does it where the key is still ours: in one step by a script, or, where scripts are denied, in two (between
+    /// which the key could expire and become another's: at worst that one's lease is renewed or ends early).
+    async fn if_ours(
+        &self,
+        conn: &mut MultiplexedConnection,
+        action: &str,
+        command: &'static str,
+    ) -> Result<bool, Failure> {
+        let script = format!("if redis.call('GET', KEYS[1]) == ARGV[1] then {action} else return 0 end");
+        let mut eval = redis::cmd("EVAL");
+        eval.arg(script).arg(1).arg(KEY).arg(&self.value).arg(self.ttl_milliseconds);
+        match eval.query_async::<u64>(conn).await.map_err(Failure::from) {
+            Ok(done) => return Ok(done > 0),
+            Err(failure) if matches!(failure.reason, Reason::Denied | Reason::Unsupported) => {}
+            Err(failure) => return Err(failure),
+        }
+        if held_by(conn).await?.as_deref() != Some(&self.value) {
+            return Ok(false);
+        }
+        let mut step = redis::cmd(command);
+        step.arg(KEY);
+        if command == "PEXPIRE" {
+            step.arg(self.ttl_milliseconds);
+        }
+        Ok(step.query_async::<u64>(conn).await? > 0)
+    }
+}
+
+async fn held_by(conn: &mut MultiplexedConnection) -> Result<Option<String>, Failure> {
+    Ok(redis::cmd("GET").arg(KEY).query_async(conn).await?)
 }

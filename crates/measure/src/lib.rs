@@ -21,7 +21,7 @@ pub mod wire;
 mod attribute;
 mod guard;
 
-pub use attribute::{CommandCosts, attribute};
+pub use attribute::{CommandCosts, attribute, command_of};
 pub use error::{Failure, ProbeError, Reason};
 pub use guard::{Canary, Effect, Preflight};
 pub use redis;

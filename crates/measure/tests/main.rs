@@ -4,4 +4,7 @@
 
 mod conn;
 mod conn_tls;
+mod guard;
+mod keys;
+mod lease;
 mod support;

@@ -1,0 +1,141 @@
+//! Keys of a run: written only as they should be, removed whatever state the server is in, never somebody else's.
+
+use std::time::Duration;
+
+use measure::{
+    Failure, ProbeError, Reason,
+    keys::{CleanUp, KeyBudget, KeySpace, leftovers},
+    redis,
+};
+use testkit::RedisServer;
+
+use crate::support::{connect, endpoint};
+
+const GENEROUS: KeyBudget = KeyBudget { keys: 1_000_000, bytes: 1 << 30 };
+
+fn space(run: &str) -> KeySpace {
+    KeySpace::new("staging", "test", run, Duration::from_secs(60), GENEROUS)
+}
+
+/// Writes the first `count` keys of a group of `of`, besides one key that is somebody else's.
+async fn write(server: &RedisServer, keys: &KeySpace, count: u64, of: u64) {
+    server.ok(&["SET", "foreign", "1"]);
+    let mut conn = connect(server).await;
+    let range = keys.range("group", of, 8).unwrap();
+    let mut pipe = redis::pipe();
+    for index in 0..count {
+        pipe.add_command(range.set_one(index, b"12345678")).ignore();
+    }
+    pipe.query_async::<()>(&mut conn).await.unwrap();
+}
+
+#[tokio::test]
+async fn removes_what_was_written_and_nothing_else() {
+    let server = RedisServer::start();
+    let (keys, other) = (space("run"), space("other"));
+    write(&server, &keys, 1_234, 2_000).await;
+    write(&server, &other, 1, 1).await;
+    assert!(
+        server.cli(&["PTTL", "redprobe:{staging}:test:run:group:000000000"]).parse::<u64>().unwrap() > 50_000
+    );
+
+    let mut conn = connect(&server).await;
+    let done = keys.clean_up(&mut conn).await.unwrap();
+    assert_eq!(done, CleanUp { keys_removed: 1_234, left_over: 0 });
+    assert_eq!(server.keys(), ["foreign", "redprobe:{staging}:test:other:group:000000000"]);
+    assert_eq!(keys.clean_up(&mut conn).await.unwrap(), done, "again, with nothing to do");
+    let batches = server.cli(&["INFO", "commandstats"]);
+    assert!(batches.contains("cmdstat_unlink:calls=8,"), "{batches}");
+}
+
+#[tokio::test]
+async fn an_untouched_space_asks_nothing() {
+    let server = RedisServer::start();
+    let keys = space("run");
+    let _ = keys.range("group", 1_000, 8).unwrap().get();
+    assert!(keys.is_untouched());
+    let mut conn = connect(&server).await;
+    assert_eq!(keys.clean_up(&mut conn).await.unwrap(), CleanUp::default());
+    assert!(!server.cli(&["INFO", "commandstats"]).contains("unlink"));
+}
+
+#[tokio::test]
+async fn cleans_up_a_server_out_of_memory() {
+    let server = RedisServer::start();
+    let keys = space("run");
+    write(&server, &keys, 1_000, 1_000).await;
+    server.ok(&["CONFIG", "SET", "maxmemory", "1"]);
+    let mut conn = connect(&server).await;
+    let refused = keys.range("more", 1, 1).unwrap().set_one(0, b"x").query_async::<()>(&mut conn).await;
+    assert_eq!(Failure::from(refused.unwrap_err()).reason, Reason::Oom);
+    let done = keys.clean_up(&mut conn).await.unwrap();
+    assert_eq!(done, CleanUp { keys_removed: 1_000, left_over: 0 });
+}
+
+#[tokio::test]
+async fn says_what_is_left_where_removal_is_refused() {
+    let server = RedisServer::with(&["--enable-protected-configs", "yes"]);
+    let keys = space("run");
+    write(&server, &keys, 700, 1_000).await;
+    // A save that cannot succeed makes the server refuse writes.
+    server.ok(&["CONFIG", "SET", "dir", "/proc"]);
+    server.ok(&["CONFIG", "SET", "save", "1 1"]);
+    assert!(server.cli(&["SAVE"]).starts_with("ERR"));
+    let refused = testkit::poll_until(Duration::from_secs(15), || {
+        let _ = server.cli(&["BGSAVE"]);
+        server.cli(&["SET", "foreign", "2"]).starts_with("MISCONF")
+    });
+    assert!(refused);
+
+    let mut conn = connect(&server).await;
+    let failure = keys.clean_up(&mut conn).await.unwrap_err();
+    assert_eq!(failure.reason, Reason::Misconf);
+    assert_eq!(keys.cleaned_up(), CleanUp { keys_removed: 0, left_over: 700 });
+
+    server.ok(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
+    assert_eq!(keys.clean_up(&mut conn).await.unwrap(), CleanUp { keys_removed: 700, left_over: 0 });
+}
+
+#[tokio::test]
+async fn falls_back_to_del_and_counts_without_exists() {
+    let server = RedisServer::start();
+    let keys = space("run");
+    write(&server, &keys, 10, 10).await;
+    server.ok(&["ACL", "SETUSER", "poor", "on", ">x", "~redprobe:*", "+del"]);
+    let url = server.url().replace("://", "://poor:x@");
+    let (mut conn, _) = measure::conn::connect(&endpoint(&url), "test").await.unwrap();
+    assert_eq!(keys.clean_up(&mut conn).await.unwrap(), CleanUp { keys_removed: 10, left_over: 0 });
+    assert_eq!(server.keys(), ["foreign"]);
+}
+
+#[tokio::test]
+async fn a_server_that_goes_away_leaves_an_upper_bound() {
+    let mut server = RedisServer::start();
+    let keys = space("run");
+    write(&server, &keys, 10, 600).await;
+    let mut conn = connect(&server).await;
+    server.kill();
+    let failure = keys.clean_up(&mut conn).await.unwrap_err();
+    assert_eq!(failure.reason, Reason::Reset);
+    assert_eq!(keys.cleaned_up(), CleanUp { keys_removed: 0, left_over: 600 });
+}
+
+#[tokio::test]
+async fn finds_what_dead_runs_left() {
+    let server = RedisServer::start();
+    write(&server, &space("dead"), 3, 3).await;
+    write(&server, &space("live"), 5, 5).await;
+    let elsewhere = KeySpace::new("stag", "test", "dead", Duration::from_secs(60), GENEROUS);
+    write(&server, &elsewhere, 1, 1).await;
+    let mut conn = connect(&server).await;
+    assert_eq!(leftovers(&mut conn, "staging", &["live".into()]).await.unwrap(), 3);
+    assert_eq!(leftovers(&mut conn, "staging", &[]).await.unwrap(), 8);
+    assert_eq!(leftovers(&mut conn, "nobody", &[]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn refuses_what_the_budget_does_not_allow() {
+    let keys =
+        KeySpace::new("staging", "test", "run", Duration::from_secs(60), KeyBudget { keys: 1, bytes: 1 });
+    assert!(matches!(keys.range("a", 2, 0), Err(ProbeError::Skipped(_))));
+}
