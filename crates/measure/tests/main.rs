@@ -4,6 +4,7 @@
 
 mod conn;
 mod conn_tls;
+mod fault;
 mod guard;
 mod keys;
 mod lease;
