@@ -192,7 +192,7 @@ for ((second = 0; ; second++)); do
       if grep -q "^redprobe_run_success{.*probe=\"$probe\"" "$dir/metrics.txt"; then done_probes=$((done_probes + 1)); fi
     done
     if ((done_probes == ${#probes[@]} || second == 60)); then
-      scripts/demo-summary.sh <"$dir/metrics.txt"
+      scripts/demo-summary.sh "$((${#probes[@]} == 3))" <"$dir/metrics.txt"
       shown_summary=yes
     fi
   fi

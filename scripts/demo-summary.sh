@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# A few lines for people out of an exposition on stdin: what the three probes of the demo have found so far.
+set -euo pipefail
+
+awk '
+  function label(name,   at) {
+    at = index($0, name "=\"")
+    return at ? substr($0, at + length(name) + 2, index(substr($0, at + length(name) + 2), "\"") - 1) : ""
+  }
+  function time(seconds) {
+    return seconds < 0.001 ? sprintf("%.0f µs", seconds * 1e6) : seconds < 1 ? sprintf("%.2f ms", seconds * 1e3) : sprintf("%.2f s", seconds)
+  }
+  function thousands(number,   text, out) {
+    text = sprintf("%.0f", number)
+    while (length(text) > 3) { out = "," substr(text, length(text) - 2) out; text = substr(text, 1, length(text) - 3) }
+    return text out
+  }
+  function line(name, text) { if (text != "") printf "  %-22s %s\n", name, text }
+
+  /^#/ || !/^redprobe_/ { next }
+  { metric = substr($0, 10, match($0, /[{ ]/) - 10); value = $NF }
+  metric == "up" { up = value }
+  metric == "run_success" { ran[label("probe")] = 1 }
+  metric == "server_info_connected_clients" { clients = value }
+  metric == "server_info_memory_used_bytes" { used = value }
+  metric == "server_info_commands_processed_total" { commands = value }
+  metric == "run_latency_seconds" && label("probe") == "latency_baseline" {
+    latency[label("phase"), label("operation"), label("quantile")] = value
+    if (!((label("phase"), label("operation")) in seen)) {
+      seen[label("phase"), label("operation")] = 1
+      phases[++phase_count] = label("phase"); operations[phase_count] = label("operation")
+    }
+  }
+  metric == "run_operations_per_second" && label("probe") == "throughput" {
+    if (!(label("phase") in rate)) order[++rates] = label("phase")
+    rate[label("phase")] += value
+  }
+
+  END {
+    print "  First results, as /metrics has them:"
+    if (up != "") line("up", up == 1 ? "yes: SET, GET and UNLINK of an own key were answered" : "no")
+    if ("server_info" in ran)
+      line("server_info", sprintf("%d clients, %.1f MiB used, %s commands so far", clients, used / 1048576, thousands(commands)))
+    for (i = 1; i <= phase_count; i++) {
+      key = phases[i] SUBSEP operations[i] SUBSEP
+      text = ""
+      if ((key "0.5") in latency) text = "p50 " time(latency[key "0.5"])
+      if ((key "0.99") in latency) text = text ", p99 " time(latency[key "0.99"])
+      line(named++ ? "" : "latency_baseline", sprintf("%-24s %s", phases[i] " " operations[i], text))
+    }
+    for (i = 1; i <= rates; i++)
+      line(i > 1 ? "" : "throughput", sprintf("%-24s %s operations/s", order[i], thousands(rate[order[i]])))
+    if (!("server_info" in ran && phase_count && (rates || !load)))
+      print "  (some probes have no result yet; the log above says why)"
+    print ""
+  }
+' load="${1:-1}"
