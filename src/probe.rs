@@ -172,8 +172,10 @@ fn build<P: Probe>(source: Source, quick: bool) -> Result<Built, Vec<Mistake>> {
         }
         let shown = serde_json::to_value(&settings).expect("settings are plain data");
         let probe = P::new(settings).map_err(|errors| {
-            for error in errors {
-                mistakes.add(format!("{path}.{}", error.setting), error.message);
+            for SettingError { setting, message } in errors {
+                let value = Some(&shown[setting]).filter(|value| !value.is_null());
+                let value = value.map_or_else(String::new, |value| format!("{value} is refused: "));
+                mistakes.add(format!("{path}.{setting}"), format!("{value}{message}"));
             }
         });
         Some(Built { probe: Arc::new(Erased(probe.ok()?, kind)), settings: shown })

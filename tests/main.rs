@@ -1,8 +1,11 @@
 //! The integration tests: one binary, so that they link once. One module per subject.
 
+mod cli;
 mod config;
 mod exposition;
 mod http;
 mod layers;
 mod records;
+mod run_plan;
+mod support;
 mod synthetic;

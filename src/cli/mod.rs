@@ -15,9 +15,40 @@ mod probes;
 pub mod run;
 pub mod serve;
 
+const EXAMPLES: &str = "\
+Begin with:
+  redprobe run server_info --target redis://127.0.0.1:6379
+  redprobe default-config > redprobe.toml
+  redprobe check --config redprobe.toml
+  redprobe serve --config redprobe.toml
+
+Exit codes: 0 done; 1 FAIR and 2 POOR, for a run's grade; 3 not measured, or bad arguments or configuration;
+4 something on a target could not be put back; 130 interrupted.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  redprobe run server_info --target redis://127.0.0.1:6379
+  redprobe run latency_baseline --target staging --set rate=200 --set sustained=10s
+  redprobe run throughput --target redis://127.0.0.1:6379 --allow load --quick
+  redprobe run all --target staging --format json --output report.json
+
+A target of the configuration brings the settings of its jobs; a URL gets the probes' own. --set takes TOML, and text
+where that fails. Exit codes: 0 EXCELLENT or GOOD, 1 FAIR, 2 POOR, 3 not measured, 130 interrupted.";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  redprobe serve --config redprobe.toml
+  REDPROBE__TARGETS__STAGING__URL=redis://cache:6379 redprobe serve --config redprobe.toml
+
+SIGHUP reads the configuration again; SIGTERM and Ctrl-C end the runs, clean up and stop.";
+
+const CHECK_EXAMPLES: &str = "\
+Every mistake is a line `error: KEY: MESSAGE`; the exit code is 3 if there is one. Files of secrets are read, and no
+server is asked.";
+
 /// Scheduled probes against Redis, exported as Prometheus metrics.
 #[derive(Debug, Parser)]
-#[command(name = "redprobe", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "redprobe", version, after_help = EXAMPLES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -28,10 +59,13 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the configured jobs on their schedules and serve their results over HTTP.
+    #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
     /// Run probes once, now, and print the report.
+    #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
     /// Print every mistake in the configuration; open no socket.
+    #[command(after_help = CHECK_EXAMPLES)]
     Check(ConfigArgs),
     /// List the probes with their settings, objectives and metrics.
     Probes(FormatArgs),

@@ -69,6 +69,8 @@ fn choose_target(raw: &mut Raw, request: &RunRequest, mistakes: &mut Mistakes) -
     let (name, mut settings) = match &request.target {
         Some(url) if url.contains("://") => {
             let name = mistakes.take("--target", url_name(url))?;
+            // The jobs are other targets', even where they name every one.
+            raw.jobs.clear();
             (name, TargetSettings { url: url.clone(), allow: Effect::Touch, ..TargetSettings::default() })
         }
         Some(name) => match raw.targets.remove(name) {
@@ -144,7 +146,11 @@ fn choose_jobs(raw: &Raw, target: &str, request: &RunRequest, mistakes: &mut Mis
         });
         let mut found: Jobs = configured.map(|(name, job)| (name.clone(), job.clone())).collect();
         if found.is_empty() {
-            found.push((kind.name.into(), JobSettings { probe: kind.name.into(), ..JobSettings::default() }));
+            let mut name = kind.name.to_owned();
+            while raw.jobs.contains_key(&name) {
+                name.push('_');
+            }
+            found.push((name, JobSettings { probe: kind.name.into(), ..JobSettings::default() }));
         }
         for (_, job) in &mut found {
             job.targets = vec![target.to_owned()];

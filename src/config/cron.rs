@@ -42,7 +42,7 @@ impl CronTimes {
             .dom_and_dow(true)
             .build()
             .parse(&expression)
-            .map_err(|error| format!("{text:?} is no cron expression: {error}"))?;
+            .map_err(|error| format!("{text:?} is no cron expression: {}", plain(&error.to_string())))?;
         let times = Self { expression, cron: Box::new(cron) };
         match times.after(measure::clock::wall()) {
             Some(_) => Ok(times),
@@ -74,6 +74,12 @@ impl CronTimes {
         let later = std::iter::successors(self.after(from), |time| self.after(*time));
         (0..COUNTED).zip(later.take_while(|time| *time < to)).count() as u64
     }
+}
+
+/// The library's errors begin with their kind and end with a full stop; ours do neither.
+fn plain(error: &str) -> String {
+    let message = error.rsplit_once(": ").map_or(error, |(_, message)| message).trim_end_matches('.');
+    message.to_lowercase()
 }
 
 fn whole_second(time: SystemTime) -> DateTime<Utc> {

@@ -53,7 +53,11 @@ impl de::Error for Misread {
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Self::new(format!("{} is out of range: expected {}", describe(found), plain(&expected.to_string())))
+        Self::new(format!(
+            "{} is out of range: expected {}",
+            describe(found),
+            plain(&expected.to_string()).trim_end_matches(',')
+        ))
     }
 
     fn unknown_variant(found: &str, expected: &'static [&'static str]) -> Self {
@@ -96,6 +100,7 @@ fn plain(expected: &str) -> &str {
         "a boolean" => "true or false",
         "a string" => "text in quotes",
         "a sequence" => "a list",
+        "path string" => "a path in quotes",
         other if other.starts_with("struct ") || other == "a map" => "a table",
         other => other,
     }
@@ -125,9 +130,10 @@ impl De {
         let max = u64::MAX >> (64 - bits);
         match u64::try_from(number) {
             Ok(value) if value <= max => visitor.visit_u64(value),
-            _ => Err(Misread::new(format!(
-                "{number} is out of range: expected a whole number from 0 to {max}"
-            ))),
+            _ if max == u64::MAX => {
+                Err(Misread::new(format!("{number} is out of range: expected 0 or more")))
+            }
+            _ => Err(Misread::new(format!("{number} is out of range: expected 0 to {max}"))),
         }
     }
 

@@ -252,20 +252,16 @@ fn check_effect(path: &str, kind: &ProbeKind, target: &Target, mistakes: &mut Mi
 fn check_room(path: &str, job: &Template, target: &Target, mistakes: &mut Mistakes) {
     let effect = job.kind.reach.min(target.allow).max(job.kind.effect);
     let Needs { connections, keys, bytes } = job.built.probe.needs(effect);
-    for (key, needed, has) in [
-        ("max_connections", connections.to_string(), (connections, target.max_connections)),
-        ("max_keys", keys.to_string(), (keys, target.max_keys)),
-        ("max_bytes", Size(bytes).to_string(), (bytes, target.max_bytes)),
-    ] {
-        if has.0 > has.1 {
-            let bound = if key == "max_bytes" { Size(has.1).to_string() } else { has.1.to_string() };
+    let mut check = |needed: u64, has: u64, key: &str, show: fn(u64) -> String| {
+        if needed > has {
+            let (name, needed, has) = (&target.name, show(needed), show(has));
             mistakes.add(
                 format!("{path}.settings"),
-                format!(
-                    "a run takes {needed}, above targets.{}.{key} = {bound}; raise that, or lower the settings",
-                    target.name
-                ),
+                format!("a run takes {needed}, and targets.{name}.{key} is {has}; raise that, or lower the settings"),
             );
         }
-    }
+    };
+    check(connections, target.max_connections, "max_connections", |number| format!("{number} connections"));
+    check(keys, target.max_keys, "max_keys", |number| format!("{number} keys"));
+    check(bytes, target.max_bytes, "max_bytes", |bytes| Size(bytes).to_string());
 }

@@ -20,6 +20,8 @@ pub mod settings;
 mod sources;
 mod suggest;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use ad_hoc::RunRequest;

@@ -3,7 +3,7 @@
 //! Targets and jobs have files of their own.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt::Display,
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -30,7 +30,18 @@ impl Plan {
     /// # Errors
     /// Every mistake in it.
     pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Self, Vec<Mistake>> {
-        let env = sources::process_env();
+        Self::load_with(path, sources::process_env(), overrides)
+    }
+
+    /// The same, with this environment.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn load_with(
+        path: Option<&Path>,
+        env: HashMap<String, String>,
+        overrides: &Overrides,
+    ) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Mistakes::default();
         let file = sources::file(path);
         let root = sources::load(file.as_deref(), env.clone())?;

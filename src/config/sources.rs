@@ -71,7 +71,7 @@ fn drop_empty(value: &mut Value) {
 /// One line on a syntax error. The parser's own text quotes the line, which may hold a secret.
 fn syntax(error: &ConfigError, text: &str) -> String {
     let ConfigError::FileParse { cause, .. } = error else { return error.to_string() };
-    let Some(toml) = cause.downcast_ref::<toml::de::Error>() else { return cause.to_string() };
+    let Some(toml) = cause.downcast_ref::<toml::de::Error>() else { return yaml(&cause.to_string()) };
     let message = toml.message().replace('\n', ", ");
     match toml.span().and_then(|span| text.get(..span.start)) {
         Some(before) => {
@@ -80,6 +80,14 @@ fn syntax(error: &ConfigError, text: &str) -> String {
             format!("line {line}, column {column}: {message}")
         }
         None => message,
+    }
+}
+
+/// The YAML parser names a key as it holds it: `String("level"): duplicated key …`.
+fn yaml(message: &str) -> String {
+    match message.strip_prefix("String(").and_then(|rest| rest.split_once("): ")) {
+        Some((key, rest)) => format!("{key}: {rest}"),
+        None => message.to_owned(),
     }
 }
 
