@@ -185,12 +185,13 @@ impl Run<'_> {
             () = bound => Err(Failure::new(Reason::Timeout, "clean-up took too long")),
         };
         done.unwrap_or_else(|failure| {
-            let left_over = u64::from(!cx.keys.is_untouched());
+            let done = cx.keys.cleaned_up();
+            let left_over = done.left_over;
             self.log
                 .note(format!("clean-up failed, {left_over} keys may be left until their TTL: {failure}"));
             let (probe, target, _) = self.job.key();
             tracing::warn!(probe, target, run = self.id, left_over, %failure, "clean-up failed");
-            CleanUp { keys_removed: 0, left_over }
+            done
         })
     }
 

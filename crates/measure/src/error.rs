@@ -254,10 +254,12 @@ pub(crate) fn tls_reason(error: &io::Error) -> Option<Reason> {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             Reason::TlsName
         }
-        // Other is how a self-signed certificate comes that says of itself to be an authority.
-        CertificateError::UnknownIssuer | CertificateError::Revoked | CertificateError::Other(_) => {
-            Reason::TlsUntrusted
-        }
+        // A bad signature is that of an authority with a trusted one's name; Other is how a self-signed certificate
+        // comes that says of itself to be an authority.
+        CertificateError::UnknownIssuer
+        | CertificateError::BadSignature
+        | CertificateError::Revoked
+        | CertificateError::Other(_) => Reason::TlsUntrusted,
         _ => Reason::TlsProtocol,
     })
 }
@@ -337,9 +339,56 @@ mod tests {
             ("WRONGPASS invalid username-password pair or user is disabled.", Reason::AuthRejected),
             ("NOPERM this user has no permissions to run the 'set' command", Reason::Denied),
             ("DENIED Redis is running in protected mode because", Reason::Rejected),
+            ("LOADING Redis is loading the dataset in memory", Reason::Loading),
+            ("BUSY Redis is busy running a script.", Reason::Busy),
+            (
+                "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+                Reason::Masterdown,
+            ),
+            ("MISCONF Redis is configured to save RDB snapshots", Reason::Misconf),
+            ("NOREPLICAS Not enough good replicas to write.", Reason::Noreplicas),
+            ("READONLY You can't write against a read only replica.", Reason::Readonly),
+            ("MOVED 3999 127.0.0.1:6381", Reason::Moved),
+            ("CLUSTERDOWN Hash slot not served", Reason::Clusterdown),
+            ("CROSSSLOT Keys in request don't hash to the same slot", Reason::Moved),
+            ("ERR Protocol error: invalid multibulk length", Reason::Protocol),
+            ("ERR DEBUG command not allowed. If the enable-debug-command option", Reason::Other),
             ("WRONGTYPE Operation against a key holding the wrong kind of value", Reason::Other),
         ] {
             assert_eq!(Reason::from_error_line(line), reason, "{line}");
+        }
+    }
+
+    fn tls(error: rustls::Error) -> Reason {
+        Failure::from(io::Error::new(io::ErrorKind::InvalidData, error)).reason
+    }
+
+    #[test]
+    fn tls_errors_are_told_apart_by_type() {
+        assert_eq!(tls(CertificateError::Expired.into()), Reason::TlsExpired);
+        assert_eq!(tls(CertificateError::NotValidYet.into()), Reason::TlsExpired);
+        assert_eq!(tls(CertificateError::NotValidForName.into()), Reason::TlsName);
+        assert_eq!(tls(CertificateError::UnknownIssuer.into()), Reason::TlsUntrusted);
+        assert_eq!(tls(CertificateError::BadEncoding.into()), Reason::TlsProtocol);
+        assert_eq!(tls(rustls::Error::DecryptError), Reason::TlsProtocol);
+    }
+
+    #[test]
+    fn socket_errors_map_to_reasons() {
+        for (kind, reason) in [
+            (io::ErrorKind::ConnectionRefused, Reason::ConnectRefused),
+            (io::ErrorKind::TimedOut, Reason::Timeout),
+            (io::ErrorKind::ConnectionReset, Reason::Reset),
+            (io::ErrorKind::BrokenPipe, Reason::Reset),
+            (io::ErrorKind::UnexpectedEof, Reason::Reset),
+            (io::ErrorKind::InvalidData, Reason::Protocol),
+            (io::ErrorKind::PermissionDenied, Reason::Other),
+        ] {
+            assert_eq!(Failure::from(io::Error::from(kind)).reason, reason, "{kind}");
+            // The redis crate wraps the same errors.
+            if !matches!(reason, Reason::Protocol | Reason::Other) {
+                assert_eq!(Failure::from(RedisError::from(io::Error::from(kind))).reason, reason, "{kind}");
+            }
         }
     }
 

@@ -53,7 +53,15 @@ struct Account {
     keys: u64,
     bytes: u64,
     ranges: Vec<KeyRange>,
-    done: CleanUp,
+    /// Once clean-up has begun.
+    done: Option<CleanUp>,
+}
+
+impl Account {
+    /// Keys that may have been written.
+    fn written(&self) -> u64 {
+        self.ranges.iter().filter(|range| !range.is_untouched()).map(|range| range.count).sum()
+    }
 }
 
 /// A group of numbered keys of one value size, such as those of one phase.
@@ -134,11 +142,12 @@ impl KeySpace {
         self.account().ranges.iter().all(KeyRange::is_untouched)
     }
 
-    /// What clean-up has done so far. Where it failed: `left_over` is exact if the server could still be asked, and
-    /// else the number of keys that may have been written and were not seen to be gone.
+    /// What clean-up has done so far. Where it failed or was cut short: `left_over` is exact if the server could still be
+    /// asked, and else the number of keys that may have been written and were not seen to be gone.
     #[must_use]
     pub fn cleaned_up(&self) -> CleanUp {
-        self.account().done
+        let account = self.account();
+        account.done.unwrap_or_else(|| CleanUp { keys_removed: 0, left_over: account.written() })
     }
 
     /// Removes everything that may have been written, by UNLINK (DEL where that is denied) in batches, and counts. To
@@ -148,11 +157,14 @@ impl KeySpace {
     /// When the server refuses or goes away; what is left then goes by its TTL, and [`KeySpace::cleaned_up`] says how
     /// much that is.
     pub async fn clean_up(&self, conn: &mut MultiplexedConnection) -> Result<CleanUp, Failure> {
-        let mut ranges = self.account().ranges.clone();
-        ranges.retain(|range| !range.is_untouched());
-        let mut left: u64 = ranges.iter().map(|range| range.count).sum();
-        self.account().done.left_over = left;
-
+        let (ranges, mut left, before) = {
+            let account = self.account();
+            let written = account.ranges.iter().filter(|range| !range.is_untouched());
+            let before = account.done.map_or(0, |done| done.keys_removed);
+            (written.cloned().collect::<Vec<_>>(), account.written(), before)
+        };
+        let mut total = CleanUp { keys_removed: before, left_over: left };
+        self.account().done = Some(total);
         let mut sweep = Sweep { conn, verb: Some("UNLINK"), refused: None };
         let mut remaining = 0;
         for range in &ranges {
@@ -162,14 +174,14 @@ impl KeySpace {
                 let (removed, exist) = sweep.batch(&keys).await?;
                 left -= keys.len() as u64;
                 remaining += exist;
-                let done = &mut self.account().done;
-                done.keys_removed += removed;
-                done.left_over = left + remaining;
+                total.keys_removed += removed;
+                total.left_over = left + remaining;
+                self.account().done = Some(total);
             }
         }
         match sweep.refused {
             Some(failure) if remaining > 0 => Err(failure),
-            _ => Ok(self.cleaned_up()),
+            _ => Ok(total),
         }
     }
 

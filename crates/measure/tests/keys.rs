@@ -113,6 +113,7 @@ async fn a_server_that_goes_away_leaves_an_upper_bound() {
     let mut server = RedisServer::start();
     let keys = space("run");
     write(&server, &keys, 10, 600).await;
+    assert_eq!(keys.cleaned_up(), CleanUp { keys_removed: 0, left_over: 600 });
     let mut conn = connect(&server).await;
     server.kill();
     let failure = keys.clean_up(&mut conn).await.unwrap_err();

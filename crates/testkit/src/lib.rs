@@ -7,7 +7,9 @@
 mod fake;
 mod poll;
 mod server;
+mod tls;
 
 pub use fake::{Event, FakeServer, Step};
 pub use poll::{poll_until, poll_until_async};
 pub use server::RedisServer;
+pub use tls::Certificate;

@@ -11,7 +11,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::poll_until;
+use crate::{Certificate, poll_until};
 
 /// For a start, and for an end.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct RedisServer {
     child: Child,
     port: u16,
+    tls_port: Option<u16>,
     arguments: Vec<String>,
     directory: TempDir,
 }
@@ -48,15 +49,48 @@ impl RedisServer {
     /// the fixture's own.
     #[must_use]
     pub fn with(arguments: &[&str]) -> Self {
-        let directory = TempDir::new().expect("a temporary directory can be made");
-        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
-        for _ in 0..10 {
+        Self::try_ports(arguments, |_| None)
+    }
+
+    /// [`RedisServer::with`], listening with TLS on a second port, and asking no certificate of its clients unless told
+    /// to by `arguments`.
+    #[must_use]
+    pub fn with_tls(certificate: &Certificate, arguments: &[&str]) -> Self {
+        Self::try_ports(arguments, |all| {
             let port = free_port();
-            if let Some(child) = spawn(port, &arguments, directory.path()) {
-                return Self { child, port, arguments, directory };
+            let paths = [certificate.certificate(), certificate.key(), certificate.authority()];
+            let names = ["--tls-cert-file", "--tls-key-file", "--tls-ca-cert-file"];
+            for (name, path) in names.iter().zip(paths) {
+                all.extend([(*name).to_owned(), path.display().to_string()]);
+            }
+            all.extend(["--tls-port".to_owned(), port.to_string()]);
+            if !arguments.contains(&"--tls-auth-clients") {
+                all.extend(["--tls-auth-clients".to_owned(), "no".to_owned()]);
+            }
+            Some(port)
+        })
+    }
+
+    fn try_ports(arguments: &[&str], more: impl Fn(&mut Vec<String>) -> Option<u16>) -> Self {
+        let directory = TempDir::new().expect("a temporary directory can be made");
+        for _ in 0..10 {
+            let mut all: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
+            let tls_port = more(&mut all);
+            let port = free_port();
+            if let Some(child) = spawn(port, &all, directory.path()) {
+                return Self { child, port, tls_port, arguments: all, directory };
             }
         }
         panic!("redis-server did not start with {arguments:?}; its log:\n{}", log_of(directory.path()));
+    }
+
+    /// `rediss://localhost:<port>`, where it was started with TLS.
+    ///
+    /// # Panics
+    /// Where it was not.
+    #[must_use]
+    pub fn tls_url(&self) -> String {
+        format!("rediss://localhost:{}", self.tls_port.expect("the server was started with TLS"))
     }
 
     /// `redis://127.0.0.1:<port>`, without the password.
