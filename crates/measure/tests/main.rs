@@ -8,4 +8,5 @@ mod fault;
 mod guard;
 mod keys;
 mod lease;
+mod load;
 mod support;
