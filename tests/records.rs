@@ -156,6 +156,12 @@ fn a_run_has_the_shape_of_the_contract() {
     ];
     wanted.sort_unstable();
     assert_eq!(keys, wanted);
+}
+
+#[test]
+fn a_run_has_its_figures_where_the_contract_has_them() {
+    let record = found();
+    let run = serde_json::to_value(json::run(&record)).expect("it is plain data");
     assert_eq!(run["started_at"], "2027-01-15T08:00:00.123Z");
     assert_eq!(at(0), humantime::parse_rfc3339("2027-01-15T08:00:00Z").expect("it is one"));
     for (path, value) in [
