@@ -9,6 +9,7 @@ use tokio::{
 };
 
 mod hostile;
+mod routes;
 
 /// Longer than anything here takes on a busy machine; a test that reaches it has failed.
 const PATIENCE: Duration = Duration::from_secs(30);

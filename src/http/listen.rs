@@ -20,7 +20,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{io::InspectReader, sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
@@ -131,18 +131,21 @@ impl Server {
         let _ = stream.set_nodelay(true);
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(self.http.idle_timeout));
+        let stream = InspectReader::new(Box::pin(stream), |_: &[u8]| seat.heard());
         let service = service_fn(|request| self.answer(request, peer, seat));
         let mut connection = std::pin::pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(self.http.read_timeout)
+                // hyper counts from the end of the request before: that is how long a connection may be idle.
+                .header_read_timeout(self.http.idle_timeout)
                 .max_buf_size(MAX_HEAD)
                 .max_headers(MAX_HEADERS)
-                .serve_connection(TokioIo::new(Box::pin(stream)), service)
+                .serve_connection(TokioIo::new(stream), service)
         );
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = seat.closed() => return,
+            () = seat.head_overdue(self.http.read_timeout) => return,
             () = self.shutdown.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
@@ -163,6 +166,7 @@ impl Server {
         peer: SocketAddr,
         seat: &Seat,
     ) -> Result<Response, io::Error> {
+        seat.head_came(&self.seats);
         let api = request.uri().path().starts_with("/api/");
         let mut response = match self.read_body(request).await {
             Ok(mut request) => {

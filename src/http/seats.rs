@@ -1,16 +1,19 @@
 //! Which connections may stay when there are too many: a newcomer takes the seat of one that asks for nothing.
 //!
 //! Those that never sent a whole request go first, then those between two requests, the longest-quiet first. One
-//! whose request is being worked on is never put out. What happens on a connection belongs to `listen`.
+//! whose request is being worked on is never put out. A seat also knows since when a request's head is on its way.
+//! What happens on a connection belongs to `listen`.
 
 use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Never sent a whole request.
@@ -37,6 +40,9 @@ pub(super) struct Seat {
     id: u64,
     state: AtomicU8,
     last_event: AtomicU64,
+    /// The first part of a request's head has come, the rest has not.
+    mid_head: AtomicBool,
+    head_began: Notify,
     close: CancellationToken,
 }
 
@@ -70,6 +76,8 @@ impl Seats {
             id,
             state: AtomicU8::new(NEW),
             last_event: AtomicU64::new(id),
+            mid_head: AtomicBool::new(false),
+            head_began: Notify::new(),
             close: CancellationToken::new(),
         });
         taken.insert(id, Arc::clone(&seat));
@@ -128,6 +136,32 @@ impl Seat {
     /// Returns when this connection has to end.
     pub(super) async fn closed(&self) {
         self.close.cancelled().await;
+    }
+
+    /// Bytes have come.
+    pub(super) fn heard(&self) {
+        if self.state() < AT_WORK && !self.mid_head.swap(true, Ordering::AcqRel) {
+            self.head_began.notify_one();
+        }
+    }
+
+    /// The head of a request is whole.
+    pub(super) fn head_came(&self, seats: &Seats) {
+        self.last_event.store(seats.event(), Ordering::Relaxed);
+        self.mid_head.store(false, Ordering::Release);
+    }
+
+    /// Returns when a head has been on its way for longer than `limit`.
+    pub(super) async fn head_overdue(&self, limit: Duration) {
+        loop {
+            self.head_began.notified().await;
+            let began = self.last_event.load(Ordering::Relaxed);
+            tokio::time::sleep(limit).await;
+            let same = self.last_event.load(Ordering::Relaxed) == began;
+            if same && self.mid_head.load(Ordering::Acquire) {
+                return;
+            }
+        }
     }
 
     /// Cannot be put out until the guard is dropped; nothing where it already was.
@@ -192,6 +226,27 @@ mod tests {
         taken(&seats);
         assert!(busy.close.is_cancelled());
         assert!(busy.work(&seats).is_none(), "who was put out starts no work");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_is_overdue_from_its_first_byte_on() {
+        const LIMIT: Duration = Duration::from_secs(10);
+        let seats = Seats::new(1);
+        let seat = taken(&seats);
+        let overdue = async |within: u64| {
+            tokio::time::timeout(Duration::from_secs(within), seat.head_overdue(LIMIT)).await.is_ok()
+        };
+        assert!(!overdue(60).await, "silence is not a head");
+        seat.heard();
+        seat.head_came(&seats);
+        drop(seat.work(&seats));
+        assert!(!overdue(60).await, "nor is the quiet after a whole one");
+        seat.heard();
+        seat.heard();
+        assert!(!overdue(9).await);
+        seat.head_came(&seats);
+        seat.heard();
+        assert!(overdue(11).await);
     }
 
     #[test]
