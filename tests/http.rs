@@ -14,6 +14,9 @@ mod routes;
 /// Longer than anything here takes on a busy machine; a test that reaches it has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Names and values.
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 /// One answer, as it came.
 #[derive(Debug)]
 struct Answer {
@@ -57,13 +60,7 @@ async fn get(address: SocketAddr, path: &str) -> Answer {
 }
 
 /// Any request on a connection of its own.
-async fn request(
-    address: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-    body: &str,
-) -> Answer {
+async fn request(address: SocketAddr, method: &str, path: &str, headers: Headers<'_>, body: &str) -> Answer {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));

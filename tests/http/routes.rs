@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{RedisServer, poll_until_async};
 
-use super::{Answer, PATIENCE, get, request};
+use super::{Answer, Headers, PATIENCE, get, request};
 
 const TOKEN: &str = "a-long-random-token";
 
@@ -200,7 +200,10 @@ async fn the_api_lists_targets_probes_and_runs() {
     let names: Vec<_> =
         probes["probes"].as_array().expect("a list").iter().map(|probe| &probe["name"]).collect();
     assert_eq!(names, ["health", "latency_baseline", "server_info", "throughput"]);
-    assert_eq!(probes["probes"][1]["settings"][0]["default"], 1_000);
+    let settings = probes["probes"][1]["settings"].as_array().expect("a list");
+    let iterations =
+        settings.iter().find(|setting| setting["name"] == "iterations").expect("it has this one");
+    assert_eq!(iterations["default"], 1_000);
 
     let runs = daemon.json("/api/v1/runs?probe=server_info&target=main&outcome=passed&limit=1").await;
     let run = &runs["runs"][0];
@@ -249,7 +252,7 @@ async fn a_run_is_started_with_the_token_alone() {
     let right = bearer();
     let right = ("Authorization", right.as_str());
     let body = r#"{"probe": "server_info", "target": "main"}"#;
-    let cases: [(&Daemon, &[(&str, &str)], u16); 10] = [
+    let cases: [(&Daemon, Headers<'_>, u16); 10] = [
         (&open, &[json, right], 403),
         (&open, &[json], 403),
         (&daemon, &[json], 401),
@@ -310,9 +313,9 @@ async fn probes_on_demand_follow_effect_and_token() {
     let redis = RedisServer::start();
     let (open, daemon) = (Daemon::start(&redis, OPEN).await, Daemon::start(&redis, &guarded()).await);
     let right = bearer();
-    let right: &[(&str, &str)] = &[("Authorization", &right)];
-    let wrong: &[(&str, &str)] = &[("Authorization", "Bearer wrong")];
-    let cases: [(&Daemon, &str, &[(&str, &str)], u16); 14] = [
+    let right: Headers<'_> = &[("Authorization", &right)];
+    let wrong: Headers<'_> = &[("Authorization", "Bearer wrong")];
+    let cases: [(&Daemon, &str, Headers<'_>, u16); 14] = [
         (&open, "target=main&probe=server_info", &[], 200),
         (&open, "target=other&probe=health", &[], 200),
         (&daemon, "target=main&probe=server_info", &[], 200),
@@ -414,7 +417,7 @@ async fn a_reload_is_for_this_machine_or_for_the_token() {
     let redis = RedisServer::start();
     let (open, daemon) = (Daemon::start(&redis, OPEN).await, Daemon::start(&redis, &guarded()).await);
     let right = bearer();
-    let cases: [(&Daemon, &str, &[(&str, &str)], u16); 7] = [
+    let cases: [(&Daemon, &str, Headers<'_>, u16); 7] = [
         (&open, "POST", &[("Sec-Fetch-Site", "cross-site")], 403),
         (&open, "POST", &[("X-Forwarded-For", "192.0.2.1")], 403),
         (&open, "PUT", &[], 200),
