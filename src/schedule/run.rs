@@ -144,8 +144,11 @@ impl Run<'_> {
 
     /// The checks before a run that writes, and the lease of one that loads.
     async fn guard(&self, cx: &ProbeCx, guarded: &mut Guarded) -> Result<(), ProbeError> {
-        let needs = self.job.probe.needs(cx.allowed);
-        let preflight = Preflight { effect: cx.allowed, connections: needs.connections, bytes: needs.bytes };
+        // The least that the probe can do with: a phase that needs more is checked when its turn comes, so that a
+        // server too full for load is still timed.
+        let effect = self.job.kind().effect.max(Effect::Touch);
+        let needs = self.job.probe.needs(effect);
+        let preflight = Preflight { effect, connections: needs.connections, bytes: needs.bytes };
         if cx.allowed < Effect::Load {
             return preflight.check(&mut cx.observer().await?).await;
         }
