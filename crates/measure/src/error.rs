@@ -214,17 +214,17 @@ impl From<RedisError> for Failure {
     }
 }
 
-/// The error line as the server sent it; of a pipeline, the first.
+/// The error line as the server sent it; of a pipeline or transaction, the first.
 fn server_line(error: &RedisError) -> Option<String> {
     let line = |code: &str, detail: Option<&str>| {
         format!("{code} {}", detail.unwrap_or_default()).trim_end().to_owned()
     };
-    if let Some(code) = error.code() {
-        return Some(line(code, error.detail()));
-    }
-    let errors = error.clone().into_server_errors()?;
-    let (_, first) = errors.first()?;
-    Some(line(first.code(), first.details()))
+    // A transaction has the code EXECABORT, whatever made it abort.
+    let first = error.clone().into_server_errors().and_then(|errors| {
+        let (_, first) = errors.first()?;
+        Some(line(first.code(), first.details()))
+    });
+    first.or_else(|| Some(line(error.code()?, error.detail())))
 }
 
 /// The reason for an error of a socket in use. Errors of opening one are told apart where it is opened.

@@ -3,6 +3,8 @@
 //! A [`KeySpace`] belongs to one run. It hands out names and pre-encoded commands and remembers what they can have
 //! created, so that clean-up needs no SCAN. What is measured with the keys does not belong here.
 
+mod sweep;
+
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     sync::{
@@ -15,6 +17,8 @@ use std::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use redis::aio::MultiplexedConnection;
 
+use self::sweep::Sweep;
+pub use self::sweep::leftovers;
 use crate::{
     error::{Failure, ProbeError, Reason},
     resp,
@@ -165,7 +169,7 @@ impl KeySpace {
         };
         let mut total = CleanUp { keys_removed: before, left_over: left };
         self.account().done = Some(total);
-        let mut sweep = Sweep { conn, verb: Some("UNLINK"), refused: None };
+        let mut sweep = Sweep::new(conn);
         let mut remaining = 0;
         for range in &ranges {
             for first in (0..range.count).step_by(BATCH as usize) {
@@ -187,45 +191,6 @@ impl KeySpace {
 
     fn account(&self) -> MutexGuard<'_, Account> {
         self.inner.account.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Removal in batches. Once the server refuses to remove, what is there is still counted.
-struct Sweep<'a> {
-    conn: &'a mut MultiplexedConnection,
-    /// What removes; none once that was refused.
-    verb: Option<&'static str>,
-    refused: Option<Failure>,
-}
-
-impl Sweep<'_> {
-    /// Removes `keys`; returns how many were removed and how many are still there.
-    async fn batch(&mut self, keys: &[String]) -> Result<(u64, u64), Failure> {
-        let mut removed = 0;
-        while let Some(verb) = self.verb {
-            let answer = redis::cmd(verb).arg(keys).query_async(self.conn).await;
-            let failure = match answer {
-                Ok(count) => {
-                    removed = count;
-                    break;
-                }
-                Err(error) => Failure::from(error),
-            };
-            match failure.reason {
-                reason if reason.is_broken_connection() => return Err(failure),
-                Reason::Denied | Reason::Unsupported if verb == "UNLINK" => self.verb = Some("DEL"),
-                _ => {
-                    self.verb = None;
-                    self.refused = Some(failure);
-                }
-            }
-        }
-        match redis::cmd("EXISTS").arg(keys).query_async(self.conn).await.map_err(Failure::from) {
-            Ok(exist) => Ok((removed, exist)),
-            // What was removed is gone, whether or not one may look.
-            Err(failure) if self.verb.is_some() && failure.reason == Reason::Denied => Ok((removed, 0)),
-            Err(failure) => Err(failure),
-        }
     }
 }
 
@@ -317,43 +282,6 @@ impl KeyRange {
         cmd.arg(self.key(index));
         cmd
     }
-}
-
-/// Keys that a SCAN looks at in one call: well under a millisecond of the server's time.
-const SCAN_COUNT: u64 = 1_000;
-/// Between two calls.
-const SCAN_PAUSE: Duration = Duration::from_millis(10);
-/// Calls at the most: two million keys in half a minute. Own keys of a larger server are counted in part.
-const SCAN_CALLS: u32 = 2_000;
-
-/// Counts the keys of `target` under the own prefix that belong to none of the `live` runs (their ids), by SCAN, at
-/// most 100,000 keys looked at per second and two million in all.
-///
-/// # Errors
-/// When the server refuses or goes away.
-pub async fn leftovers(
-    conn: &mut MultiplexedConnection,
-    target: &str,
-    live: &[String],
-) -> Result<u64, Failure> {
-    let prefix = prefix_of(target);
-    let is_live = |key: &str| {
-        let run = key.strip_prefix(&prefix).and_then(|rest| rest.split(':').nth(1));
-        run.is_some_and(|run| live.iter().any(|live| live == run))
-    };
-    let (mut cursor, mut found) = (0_u64, 0);
-    for _ in 0..SCAN_CALLS {
-        let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(format!("{prefix}*")).arg("COUNT").arg(SCAN_COUNT);
-        let (next, keys): (u64, Vec<String>) = scan.query_async(conn).await?;
-        found += keys.iter().filter(|key| !is_live(key)).count() as u64;
-        if next == 0 {
-            break;
-        }
-        cursor = next;
-        tokio::time::sleep(SCAN_PAUSE).await;
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod attribute;
 mod conn;
 mod conn_tls;
+mod errors;
 mod fault;
 mod guard;
 mod keys;
