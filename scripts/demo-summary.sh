@@ -15,7 +15,7 @@ awk '
     while (length(text) > 3) { out = "," substr(text, length(text) - 2) out; text = substr(text, 1, length(text) - 3) }
     return text out
   }
-  function line(name, text) { if (text != "") printf "  %-22s %s\n", name, text }
+  function line(name, text) { sub(/ +$/, "", text); printf "  %-18s %s\n", name, text }
 
   /^#/ || !/^redprobe_/ { next }
   { metric = substr($0, 10, match($0, /[{ ]/) - 10); value = $NF }
@@ -26,31 +26,28 @@ awk '
   metric == "server_info_commands_processed_total" { commands = value }
   metric == "run_latency_seconds" && label("probe") == "latency_baseline" {
     latency[label("phase"), label("operation"), label("quantile")] = value
-    if (!((label("phase"), label("operation")) in seen)) {
-      seen[label("phase"), label("operation")] = 1
-      phases[++phase_count] = label("phase"); operations[phase_count] = label("operation")
-    }
   }
-  metric == "run_operations_per_second" && label("probe") == "throughput" {
-    if (!(label("phase") in rate)) order[++rates] = label("phase")
-    rate[label("phase")] += value
-  }
+  metric == "run_operations_per_second" && label("probe") == "throughput" { rate[label("phase")] += value }
 
   END {
     print "  First results, as /metrics has them:"
-    if (up != "") line("up", up == 1 ? "yes: SET, GET and UNLINK of an own key were answered" : "no")
+    if (up != "") line("up", up == 1 ? "1: the last health check was answered" : "0: the last health check failed")
     if ("server_info" in ran)
       line("server_info", sprintf("%d clients, %.1f MiB used, %s commands so far", clients, used / 1048576, thousands(commands)))
-    for (i = 1; i <= phase_count; i++) {
-      key = phases[i] SUBSEP operations[i] SUBSEP
+    count = split("basic sustained concurrent", phase, " "); split("set get del", operation, " ")
+    for (i = 1; i <= count; i++) {
       text = ""
-      if ((key "0.5") in latency) text = "p50 " time(latency[key "0.5"])
-      if ((key "0.99") in latency) text = text ", p99 " time(latency[key "0.99"])
-      line(named++ ? "" : "latency_baseline", sprintf("%-24s %s", phases[i] " " operations[i], text))
+      for (j = 1; j <= 3; j++) {
+        key = phase[i] SUBSEP operation[j] SUBSEP
+        if ((key "0.5") in latency) text = text sprintf("%s %-8s", operation[j], time(latency[key "0.5"])) "  "
+      }
+      if (text != "") line(measured++ ? "" : "latency_baseline", sprintf("%-12s median of ", phase[i]) text)
     }
-    for (i = 1; i <= rates; i++)
-      line(i > 1 ? "" : "throughput", sprintf("%-24s %s operations/s", order[i], thousands(rate[order[i]])))
-    if (!("server_info" in ran && phase_count && (rates || !load)))
+    count = split("baseline sustained concurrent pipelined benchmark", phase, " ")
+    for (i = 1; i <= count; i++)
+      if (phase[i] in rate)
+        line(rates++ ? "" : "throughput", sprintf("%-12s %s operations/s", phase[i], thousands(rate[phase[i]])))
+    if (!("server_info" in ran && measured && (rates || !load)))
       print "  (some probes have no result yet; the log above says why)"
     print ""
   }

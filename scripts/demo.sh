@@ -116,6 +116,9 @@ http_port=$(free_port 19121)
 cat >"$dir/redprobe.toml" <<END
 state_dir = "$dir/state"
 
+[log]
+level = "info,redprobe::schedule::runner=debug"     # every run, not only those that went wrong
+
 [http]
 listen = "127.0.0.1:$http_port"
 
@@ -125,14 +128,14 @@ allow = "$allow"
 [jobs.info]
 probe = "server_info"
 targets = ["demo"]
-schedule = "every 5s"
+schedule = "every 10s"
 
 [jobs.latency]
 probe = "latency_baseline"
 targets = ["demo"]
 schedule = "every 20s"
-timeout = "30s"
-settings = { iterations = 200, rate = 100, sustained = "3s", memory_pattern = "8MB" }
+timeout = "20s"
+settings = { iterations = 1000, rate = 100, sustained = "3s", memory_pattern = "8MB" }
 END
 if [[ $allow == load ]]; then
   cat >>"$dir/redprobe.toml" <<END
@@ -141,13 +144,12 @@ if [[ $allow == load ]]; then
 probe = "throughput"
 targets = ["demo"]
 schedule = "every 30s"
-timeout = "60s"
+timeout = "30s"
 settings = { duration = "2s" }
 END
 fi
 
 export REDPROBE__TARGETS__DEMO__URL=$url
-"$redprobe" check --config "$dir/redprobe.toml"
 start "$redprobe" serve --config "$dir/redprobe.toml"
 redprobe_pid=$!
 unset REDPROBE__TARGETS__DEMO__URL
