@@ -30,7 +30,7 @@ settings! {
         /// The same, from a file.
         /// Example: `"/run/secrets/api_token"`
         api_token_file: Option<PathBuf> = None,
-        /// Connections at a time; more wait to be accepted.
+        /// Connections at a time; a further one takes the place of one that asks for nothing.
         max_connections: u32 = 512,
         /// How long a client may take to send a request.
         read_timeout: Span = Span::secs(10),

@@ -14,6 +14,7 @@ use axum::{
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::process::{Resource, getrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -36,8 +37,10 @@ const MAX_HEAD: usize = 64 << 10;
 const MAX_HEADERS: usize = 64;
 /// Bytes of a request's body; more is answered with 413.
 const MAX_BODY: usize = 64 << 10;
-/// Pause after the system refused another connection.
+/// Pause after the system refused another connection and nobody could be put out for it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Time that a connection which was put out needs to close.
+const LEAVE_PAUSE: Duration = Duration::from_millis(1);
 /// Time that requests under way have to end after a stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -62,8 +65,9 @@ pub async fn serve(
     sinks: Arc<Sinks>,
     shutdown: CancellationToken,
 ) {
-    let seats = Seats::new(http.max_connections);
-    let rooms = Arc::new(Semaphore::new(http.max_connections));
+    let most = http.max_connections.clamp(1, half_of_the_files());
+    let seats = Seats::new(most);
+    let rooms = Arc::new(Semaphore::new(most));
     let server = Arc::new(Server { app, http, sinks, seats, shutdown: shutdown.clone() });
     let tasks = TaskTracker::new();
     while let Some(Some((stream, peer))) = shutdown.run_until_cancelled(accept(&listener, &server)).await {
@@ -86,6 +90,12 @@ pub async fn serve(
     }
 }
 
+/// Connections of clients may take this many of the process's file descriptors; the probes need some, too.
+fn half_of_the_files() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(limit / 2).unwrap_or(usize::MAX).max(1)
+}
+
 /// The next connection. When the system has no more file descriptors, an idle one is closed to get one back.
 async fn accept(listener: &TcpListener, server: &Server) -> Option<(TcpStream, SocketAddr)> {
     let mut complained = false;
@@ -98,10 +108,13 @@ async fn accept(listener: &TcpListener, server: &Server) -> Option<(TcpStream, S
                     warn!(%error, "no further HTTP connection can be accepted; closing idle ones");
                     complained = true;
                 }
-                if server.seats.shed() {
+                let pause = if server.seats.shed() {
                     server.sinks.metrics.http().shed();
-                }
-                sleep(ACCEPT_PAUSE).await;
+                    LEAVE_PAUSE
+                } else {
+                    ACCEPT_PAUSE
+                };
+                sleep(pause).await;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
@@ -10,6 +10,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::{RedisServer, poll_until_async};
+use tokio::net::TcpStream;
 
 use super::{Answer, Headers, PATIENCE, get, request};
 
@@ -25,27 +26,31 @@ struct Daemon {
 impl Daemon {
     /// Serves this configuration; `{redis}` stands for the server's URL.
     async fn start(redis: &RedisServer, config: &str) -> Self {
+        Self::start_with_files(redis, config, 1_024).await
+    }
+
+    /// The same, with this many files that it may have open.
+    async fn start_with_files(redis: &RedisServer, config: &str, files: u32) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        // Between this and the daemon's own bind somebody else may take the port; the daemon then says so and ends.
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = free.local_addr().expect("it is bound");
-        drop(free);
         let path = directory.path().join("redprobe.toml");
         fs::write(&path, with_redis(config, redis)).expect("it can be written");
-        let process = Command::new(env!("CARGO_BIN_EXE_redprobe"))
-            .args(["serve", "--web.listen-address", &address.to_string(), "--config"])
+        let process = Command::new("sh")
+            .args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_redprobe")])
+            .args(["serve", "--web.listen-address", "127.0.0.1:0", "--config"])
             .arg(&path)
             .env("STATE_DIRECTORY", directory.path().join("state"))
             .stderr(Stdio::from(fs::File::create(directory.path().join("log")).expect("a log")))
             .spawn()
             .expect("the binary was built");
-        let mut daemon = Self { process, address, directory };
+        let mut daemon = Self { process, address: ([127, 0, 0, 1], 0).into(), directory };
         let mut gone = false;
-        let ready = poll_until_async(PATIENCE, || {
+        let listening = poll_until_async(PATIENCE, || {
             gone = daemon.process.try_wait().expect("it is a child").is_some();
-            async move { gone || is_ready(address).await }
+            daemon.address = listening(&daemon.log()).unwrap_or(daemon.address);
+            let address = daemon.address;
+            async move { gone || (address.port() != 0 && get(address, "/-/ready").await.status == 200) }
         });
-        assert!(ready.await && !gone, "the daemon did not start:\n{}", daemon.log());
+        assert!(listening.await && !gone, "the daemon did not start:\n{}", daemon.log());
         daemon
     }
 
@@ -93,9 +98,10 @@ fn with_redis(config: &str, redis: &RedisServer) -> String {
     config.replace("{redis}", &redis.url())
 }
 
-async fn is_ready(address: SocketAddr) -> bool {
-    let connects = tokio::net::TcpStream::connect(address).await.is_ok();
-    connects && get(address, "/-/ready").await.status == 200
+/// Where the log says that the daemon listens.
+fn listening(log: &str) -> Option<SocketAddr> {
+    let (_, rest) = log.split_once("listening address=")?;
+    rest.split_once(char::is_whitespace)?.0.parse().ok()
 }
 
 fn bearer() -> String {
@@ -167,6 +173,21 @@ async fn metrics_show_what_the_schedule_ran() {
     let answer = daemon.get("/metrics").await;
     assert!(answer.head.contains("content-type: text/plain; version=0.0.4"), "{}", answer.head);
     crate::exposition::promtool(answer.body.as_bytes());
+}
+
+#[tokio::test]
+async fn a_daemon_of_few_files_keeps_some_for_scrapes_and_probes() {
+    let redis = RedisServer::start();
+    let daemon = Daemon::start_with_files(&redis, OPEN, 64).await;
+    let mut flood = Vec::new();
+    for _ in 0..10 {
+        for _ in 0..20 {
+            flood.push(TcpStream::connect(daemon.address).await.expect("the daemon listens"));
+        }
+        assert_eq!(daemon.get("/metrics").await.status, 200);
+        assert_eq!(daemon.get("/probe?target=main&probe=server_info").await.status, 200);
+    }
+    assert!(!daemon.log().contains("no further HTTP connection"), "{}", daemon.log());
 }
 
 #[tokio::test]
