@@ -2,10 +2,12 @@
 
 mod cli;
 mod config;
+mod daemon;
 mod exposition;
 mod http;
 mod layers;
 mod records;
 mod run_plan;
+mod runner;
 mod support;
 mod synthetic;

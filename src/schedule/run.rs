@@ -31,6 +31,8 @@ use crate::{config::Job, probe::ProbeCx, selfwatch::SelfWatch};
 const CLEAN_UP: Duration = Duration::from_secs(10);
 /// The same once somebody has told the process twice to stop.
 const CLEAN_UP_IN_HURRY: Duration = Duration::from_secs(2);
+/// Until clean-up is tried again where the server could not be reached.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// How much longer than the run its keys may live: clean-up and a slow server included.
 const KEYS_OUTLIVE: Duration = Duration::from_secs(300);
 /// How often the lease is renewed, and how long it holds without that.
@@ -180,7 +182,17 @@ impl Run<'_> {
         };
         let work = async {
             cx.control.threads.wait().await;
-            self.put_back(cx, guarded, result).await
+            loop {
+                let done = self.put_back(cx, guarded, result).await;
+                match done {
+                    // What a load leaves is worth another try; one key is not worth a late record.
+                    Err(failure) if cx.allowed >= Effect::Load && is_unreachable(&failure) => {
+                        self.log.note(format!("clean-up failed, trying again: {failure}"));
+                        tokio::time::sleep(TRY_AGAIN).await;
+                    }
+                    done => return done,
+                }
+            }
         };
         let done = tokio::select! {
             biased;
@@ -209,17 +221,30 @@ impl Run<'_> {
         }
         // The run's connections may hang or be in the middle of a reply.
         let (mut conn, _) = conn::connect(&cx.target.endpoint, &cx.client_name).await?;
-        let cleaned =
-            if cx.keys.is_untouched() { Ok(CleanUp::default()) } else { cx.keys.clean_up(&mut conn).await };
-        if let (Ok(_), Some(before)) = (&result, &guarded.server)
+        if let Some(lease) = guarded.lease.take()
+            && let Err(failure) = lease.release(&mut conn).await
+        {
+            self.log.note(format!("the lease could not be given back and ends by itself: {failure}"));
+        }
+        if let Some(before) = guarded.server.as_ref().filter(|_| may_be_a_restart(result))
             && ask(&mut conn).await.is_some_and(|after| after.run_id != before.run_id)
         {
             *result = Err(ProbeError::failed(Reason::Restarted, "the server restarted during the run"));
         }
-        if let Some(lease) = guarded.lease.take() {
-            lease.release(&mut conn).await?;
-        }
-        cleaned
+        if cx.keys.is_untouched() { Ok(CleanUp::default()) } else { cx.keys.clean_up(&mut conn).await }
+    }
+}
+
+fn is_unreachable(failure: &Failure) -> bool {
+    failure.reason.is_broken_connection() || failure.reason == Reason::ConnectTimeout
+}
+
+/// Whether a restart would be the better reason: the figures are of two servers, or a connection broke.
+fn may_be_a_restart(result: &Result<Report, ProbeError>) -> bool {
+    match result {
+        Ok(_) => true,
+        Err(ProbeError::Failed(failure)) => is_unreachable(failure),
+        Err(_) => false,
     }
 }
 

@@ -1,6 +1,11 @@
-//! What the integration tests share: the binary with a clean environment, and golden files. Servers are in `testkit`.
+//! What the integration tests share: the binary with a clean environment, a running daemon, and golden files. Redis
+//! servers are in `testkit`.
 
 use std::{env, fs, path::Path, process::Command};
+
+mod daemon;
+
+pub(crate) use daemon::Daemon;
 
 /// A call of the binary, with nothing of this process's environment that could configure it.
 pub(crate) fn redprobe(arguments: &[&str]) -> Command {
