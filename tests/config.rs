@@ -126,6 +126,16 @@ fn a_mistake_in_the_environment_says_so() {
 }
 
 #[test]
+fn a_key_of_the_environment_that_leads_nowhere_is_a_mistake() {
+    let env = [("REDPROBE__HTP__LISTEN", "127.0.0.1:2"), ("REDPROBE__TARGETS__A[__URL", SECRET)];
+    let mistakes = plan_with("redprobe.toml", TARGET, &env).unwrap_err();
+    let said: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+    assert_eq!(said[0], "htp: unknown key; did you mean \"http\"? (from the environment)");
+    assert!(said[1].starts_with("targets.a[.url: unknown key; the keys here are "), "{said:?}");
+    assert!(said.len() == 2 && !said.concat().contains(SECRET), "{said:?}");
+}
+
+#[test]
 fn flags_win_over_the_environment() {
     let overrides = Overrides { listen: Some("127.0.0.1:3".into()) };
     let env = [("REDPROBE__HTTP__LISTEN", "127.0.0.1:2"), ("STATE_DIRECTORY", "/tmp")];

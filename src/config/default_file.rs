@@ -22,7 +22,7 @@ const WIDTH: usize = 110;
 const HEAD: &str = "\
 # redprobe's configuration: every setting, its default and its meaning. `redprobe check` names every mistake in it.
 #
-# A line that begins with # and a letter is a setting at its default: take the # away and change it.
+# A line that begins with # and no blank is a setting at its default: take the # away and change it.
 # Durations are \"500ms\", \"30s\", \"1h 30m\"; sizes as in redis.conf: \"1k\" is 1,000 bytes, \"1kb\" 1,024.
 # Names are made of a to z, 0 to 9 and _. Every key can be set in the environment, which wins over this file:
 # REDPROBE__TARGETS__LOCAL__URL=redis://127.0.0.1:6379; lists with commas: REDPROBE__JOBS__SERVER_INFO__TARGETS=a,b.

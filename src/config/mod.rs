@@ -109,9 +109,8 @@ impl Source {
                 .chain(steps.iter().copied());
             let key = key.collect::<Vec<_>>().join(".");
             let cut = cut(&mut self.value, &steps);
-            let from_environment = cut.as_ref().and_then(config::Value::origin) == Some(sources::ENVIRONMENT);
-            let origin = if from_environment { " (from the environment)" } else { "" };
-            mistakes.add(key, format!("{misread}{origin}"));
+            let blame = cut.as_ref().map_or("", sources::blame);
+            mistakes.add(key, format!("{misread}{blame}"));
             // Nothing to cut: the part as a whole cannot be read.
             cut?;
         }

@@ -15,7 +15,7 @@ use super::{
     LogFormat, Mistakes, Profile, Source,
     secret::Secret,
     settings::{Size, Span},
-    suggest, words,
+    sources, suggest, words,
 };
 use crate::settings;
 
@@ -203,11 +203,11 @@ impl Raw {
             apps: named(part("apps"), mistakes),
             jobs: named(part("jobs"), mistakes),
         };
-        let mut unknown: Vec<String> = table.into_keys().collect();
-        unknown.sort();
-        for key in unknown {
+        let mut unknown: Vec<(String, Value)> = table.into_iter().collect();
+        unknown.sort_by(|a, b| a.0.cmp(&b.0));
+        for (key, value) in unknown {
             let message = suggest::unknown_key(&key, &SECTIONS);
-            mistakes.add(key, message);
+            mistakes.add(key, format!("{message}{}", sources::blame(&value)));
         }
         raw
     }

@@ -13,13 +13,26 @@ use secrecy::SecretString;
 use super::{Mistake, secret::Secret};
 
 /// What `Value::origin` says of a value from the environment.
-pub(super) const ENVIRONMENT: &str = "the environment";
+const ENVIRONMENT: &str = "the environment";
 
 /// Where the configuration is looked for when nobody says.
 const DEFAULT_FILE: &str = "/etc/redprobe/redprobe.toml";
 
 /// The environment, by name.
 pub(super) type Env = HashMap<String, String>;
+
+/// What to add to a message on this value: the file is not where to look for one from the environment.
+pub(super) fn blame(value: &Value) -> &'static str {
+    if from_environment(value) { " (from the environment)" } else { "" }
+}
+
+/// A table that a longer key called into being has no origin of its own: what is in it has.
+fn from_environment(value: &Value) -> bool {
+    match &value.kind {
+        ValueKind::Table(table) => !table.is_empty() && table.values().all(from_environment),
+        _ => value.origin() == Some(ENVIRONMENT),
+    }
+}
 
 /// The process's environment. Names and values that are no UTF-8 are none of ours.
 pub(super) fn process_env() -> Env {
