@@ -53,7 +53,9 @@ pub trait Probe: Send + Sync + Sized + 'static {
     /// Cuts durations to at most 5 s and counts to a tenth, for `--quick`.
     fn quick(settings: &mut Self::Settings);
 
-    /// Connections and bytes that a run takes from the server at the most, with the phases that `allowed` permits.
+    /// What a run takes from the server at the most, with the phases whose effect is up to `allowed`. Before a run it is
+    /// asked for [`Probe::EFFECT`] alone: a phase that does more has its own needs checked when it begins, and is skipped
+    /// where there is no room for it.
     fn needs(&self, allowed: Effect) -> Needs;
 
     /// Runs once. Returns data; never judges, logs its failure, or outlives the call.

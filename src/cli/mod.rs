@@ -139,7 +139,7 @@ pub struct RunArgs {
     /// Bound of one run.
     #[arg(long, value_name = "DURATION", default_value = "15m")]
     pub timeout: String,
-    /// Write the report to this file instead of stdout.
+    /// Write the report to this file instead of stdout: as JSON, or as text where it ends in .txt.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// text for people, or json for programs

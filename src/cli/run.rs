@@ -1,11 +1,156 @@
 //! `redprobe run`: probes once, through the same runner as the daemon, with progress and a report.
+//!
+//! What to run is the configuration's to say (`Plan::for_run`), how a run goes the runner's. Here is what a person sees of
+//! it: progress, the report, files and the exit code.
 
-use super::{Exit, RunArgs};
+use std::{
+    io::{self, Write},
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::Context;
+use measure::clock;
+
+use super::{Exit, Format, RunArgs};
+use crate::{
+    config::{Job, Mistakes, Plan, RunRequest},
+    schedule::runner::{Runner, Trigger},
+    shutdown::{Signals, Wish},
+    sink::{Record, Sinks, json},
+    telemetry, verdict,
+};
+
+mod files;
+mod progress;
+mod text;
 
 /// Runs the probes and prints the report.
 ///
 /// # Errors
-/// Where nothing could be run.
-pub async fn run(_args: RunArgs) -> anyhow::Result<Exit> {
-    unimplemented!()
+/// Where nothing could be run, or the report could not be written.
+pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
+    let request = RunRequest {
+        probes: args.probes.clone(),
+        target: args.target.clone(),
+        allow: args.allow.clone(),
+        quick: args.quick,
+        set: args.set.clone(),
+        timeout: args.timeout.clone(),
+    };
+    let plan = Plan::for_run(args.config.config.as_deref(), &request).map_err(Mistakes)?;
+    telemetry::start(&plan.log, &args.log)?;
+    let mut signals = Signals::take().context("cannot listen for signals")?;
+    let runner = Runner::new(&plan, Arc::new(Sinks::new(plan.limits.runs_kept)));
+    let mut suite = Suite { runner: &runner, plan: &plan, signals: &mut signals, interrupted: false };
+    let mut records = Vec::new();
+    for job in &plan.jobs {
+        records.push(suite.see(job).await);
+        if suite.interrupted {
+            break;
+        }
+    }
+    let interrupted = suite.interrupted;
+    let put_back = runner.stop(plan.limits.stop_timeout).await;
+    let code = verdict::exit_code(records.iter().map(|record| record.grade), interrupted);
+    report(&args, &records, code)?;
+    Ok(if put_back { exit(code) } else { Exit::NotRestored })
+}
+
+/// The runs of one command, one after the other.
+struct Suite<'a> {
+    runner: &'a Arc<Runner>,
+    plan: &'a Plan,
+    signals: &'a mut Signals,
+    interrupted: bool,
+}
+
+impl Suite<'_> {
+    /// Runs one job and shows how far it is, until it is done or somebody wants it to stop.
+    async fn see(&mut self, job: &Arc<Job>) -> Arc<Record> {
+        let (probe, target, variant) = job.key();
+        let variant = if variant.is_empty() { String::new() } else { format!(" ({variant})") };
+        let mut shown = progress::Shown::new(format!("{probe}{variant} on {target}"));
+        let runner = Arc::clone(self.runner);
+        let mut record = std::pin::pin!(runner.tick(job, Trigger::Manual));
+        let mut refresh = tokio::time::interval(progress::REFRESH);
+        let record = loop {
+            tokio::select! {
+                biased;
+                record = &mut record => break record,
+                wish = self.signals.next() => self.obey(wish),
+                // No other run is under way.
+                _ = refresh.tick() => if let Some(running) = runner.running().first() {
+                    shown.update(&running.progress.borrow());
+                }
+            }
+        };
+        shown.end();
+        record
+    }
+
+    /// The first wish to stop cancels what runs and lets it clean up; the next ones cut the clean-up short.
+    fn obey(&mut self, wish: Wish) {
+        if wish != Wish::Stop {
+            return;
+        }
+        if std::mem::replace(&mut self.interrupted, true) {
+            self.runner.hurry();
+            return;
+        }
+        tracing::warn!("interrupted; cleaning up, once more to hurry");
+        let (runner, patience) = (Arc::clone(self.runner), self.plan.limits.stop_timeout);
+        tokio::spawn(async move { runner.stop(patience).await });
+    }
+}
+
+/// Prints the report, or writes it where it was asked for.
+fn report(args: &RunArgs, records: &[Arc<Record>], code: i32) -> anyhow::Result<()> {
+    for record in records {
+        let (probe, target, _) = record.job.key();
+        let outcome = record.outcome.as_str();
+        for line in &record.log {
+            tracing::debug!("{probe} on {target}: {line}");
+        }
+        tracing::info!("{probe} on {target}: {outcome}: {}", record.conclusion);
+    }
+    let mut json =
+        serde_json::to_vec_pretty(&json::suite(records, code)).context("the report is plain data")?;
+    json.push(b'\n');
+    if let Some(directory) = &args.log.log_dir {
+        let time = humantime::format_rfc3339_seconds(clock::wall()).to_string().replace([':', '-'], "");
+        write(&directory.join(format!("redprobe-{time}.json")), &json)?;
+    }
+    let text = || format!("{}{}", text::suite(records), text::verdict(records, code)).into_bytes();
+    match &args.output {
+        Some(path) if path.extension().is_some_and(|extension| extension == "txt") => write(path, &text()),
+        Some(path) => write(path, &json),
+        None => print(&match args.format {
+            Format::Json => json,
+            Format::Text => text(),
+        }),
+    }
+}
+
+fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    files::replace(path, content).with_context(|| format!("{}: cannot write the report", path.display()))
+}
+
+/// A reader that has seen enough, such as `head`, is no failure.
+fn print(content: &[u8]) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(content).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot print the report"),
+    }
+}
+
+fn exit(code: i32) -> Exit {
+    match code {
+        0 => Exit::Ok,
+        1 => Exit::Fair,
+        2 => Exit::Poor,
+        130 => Exit::Interrupted,
+        _ => Exit::NotMeasured,
+    }
 }

@@ -8,8 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use measure::{
     CommandCosts, Effect, Failure, ProbeError, Reason, attribute, command_of,
     facts::Info,
-    load::{LoadPlan, LoadResult, Order, Progress, Share, Stop, StoppedBy},
-    pace::Pace,
+    load::{LoadPlan, LoadResult, Progress, StoppedBy},
     report::{Doubt, LoopKind, Operation, Report, ReportedError, SkippedPhase, Unit},
     wire::Command,
 };
@@ -65,6 +64,15 @@ impl<'a> Phases<'a> {
                 target.name, self.cx.allowed
             );
             self.skip(phase, &Failure::new(Reason::EffectNotAllowed, message));
+            return Ok(false);
+        }
+        let (most, name) = (self.cx.target.max_connections, &self.cx.target.name);
+        if needs.connections > most {
+            let message = format!(
+                "takes {} connections, above targets.{name}.max_connections = {most}; raise that, or lower the settings",
+                needs.connections
+            );
+            self.skip(phase, &Failure::new(Reason::Precondition, message));
             return Ok(false);
         }
         let left = self.cx.time_left();
@@ -250,7 +258,7 @@ impl<'a> Phases<'a> {
 pub fn error_ratio(report: &Report) -> Option<f64> {
     let attempts: u64 = report.operations.iter().map(|operation| operation.attempts).sum();
     let ok: u64 = report.operations.iter().map(|operation| operation.ok).sum();
-    (attempts > 0).then(|| 1.0 - ok as f64 / attempts as f64)
+    (attempts > 0).then(|| (attempts - ok) as f64 / attempts as f64)
 }
 
 /// The worst failing operation in words: "no SET of 1,000 succeeded in basic (oom)". `None` where all went well.
@@ -260,7 +268,7 @@ pub fn worst_failure(report: &Report) -> Option<String> {
         .operations
         .iter()
         .filter(|operation| operation.ok < operation.attempts)
-        .max_by(|a, b| a.error_ratio().total_cmp(&b.error_ratio()))?;
+        .max_by(|a, b| a.error_ratio().total_cmp(&b.error_ratio()).then(a.attempts.cmp(&b.attempts)))?;
     let reason =
         worst.errors.iter().max_by_key(|(_, count)| **count).map_or(Reason::Other, |(reason, _)| *reason);
     let name = worst.operation.to_ascii_uppercase();
@@ -316,9 +324,6 @@ fn in_phase<'r>(report: &'r Report, phase: &str) -> impl Iterator<Item = &'r Ope
     report.operations.iter().filter(move |operation| operation.phase == phase)
 }
 
-/// A seed for a run's random choices; the same for each run, so that runs can be compared.
-pub const SEED: u64 = 0x7265_6470_726f_6265;
-
 /// Waits, unless the run is told to stop meanwhile.
 pub async fn pause(cx: &ProbeCx, length: Duration) {
     tokio::select! {
@@ -327,22 +332,79 @@ pub async fn pause(cx: &ProbeCx, length: Duration) {
     }
 }
 
-/// A closed loop of one worker over one thread: the starting point of every phase.
-#[must_use]
-pub fn plan(phase: &'static str, mix: Vec<Share>) -> LoadPlan {
-    LoadPlan {
-        phase,
-        workers: 1,
-        threads: 1,
-        pace: Pace::Closed,
-        ramp: Duration::ZERO,
-        stop: Stop::default(),
-        mix,
-        order: Order::Random,
-        key_space: 1,
-        pipeline: 1,
-        operation_timeout: Duration::from_secs(5),
-        spin: Duration::ZERO,
-        seed: SEED,
+#[cfg(test)]
+mod tests {
+    use measure::latency::Recorder;
+
+    use super::*;
+
+    fn operation(
+        phase: &'static str,
+        operation: &'static str,
+        millis: &[u64],
+        errors: &[(Reason, u64)],
+    ) -> Operation {
+        let mut recorder = Recorder::default();
+        millis.iter().for_each(|millis| recorder.record(Duration::from_millis(*millis)));
+        let ok = millis.len() as u64;
+        let attempts = ok + errors.iter().map(|(_, count)| count).sum::<u64>();
+        Operation {
+            phase,
+            operation,
+            loop_kind: LoopKind::Open,
+            duration_seconds: 2.0,
+            offered: attempts + 1,
+            attempts,
+            ok,
+            errors: errors.iter().copied().collect(),
+            indeterminate: 0,
+            missed: 1,
+            response: recorder.summary(),
+            service: recorder.summary(),
+            response_buckets: recorder.buckets(),
+            service_buckets: recorder.buckets(),
+        }
+    }
+
+    fn report(operations: Vec<Operation>) -> Report {
+        Report { operations, ..Report::default() }
+    }
+
+    #[test]
+    fn shares_and_rates_are_over_all_operations_of_a_phase() {
+        let report = report(vec![
+            operation("a", "get", &[10; 30], &[]),
+            operation("a", "set", &[20; 10], &[(Reason::Oom, 10)]),
+            operation("b", "get", &[1; 50], &[]),
+        ]);
+        assert_eq!(error_ratio(&report), Some(0.1));
+        assert_eq!(per_second(&report, "a"), Some(20.0));
+        assert_eq!(achieved_ratio(&report, "a"), Some(40.0 / 52.0));
+        assert!((mean_response(&report, "a").unwrap() - 0.0125).abs() < 1e-9);
+        assert_eq!(per_second(&report, "c"), None);
+        assert!(ran(&report, "b") && !ran(&report, "c"));
+        assert_eq!(error_ratio(&Report::default()), None);
+    }
+
+    #[test]
+    fn the_slowest_operation_needs_samples_of_every_operation() {
+        let mut both =
+            report(vec![operation("a", "get", &[1; 30], &[]), operation("a", "set", &[9; 30], &[])]);
+        assert!((slowest_quantile(&both, "a", "0.5").unwrap() - 0.009).abs() < 1e-4);
+        both.operations.push(operation("a", "del", &[1; 3], &[]));
+        assert_eq!(slowest_quantile(&both, "a", "0.5"), None, "the third could be the slowest");
+        assert_eq!(slowest_quantile(&both, "c", "0.5"), None);
+    }
+
+    #[test]
+    fn the_worst_failure_is_named_with_its_main_reason() {
+        let some = operation("a", "get", &[1; 96], &[(Reason::Timeout, 3), (Reason::Reset, 1)]);
+        assert_eq!(
+            worst_failure(&report(vec![some.clone()])).unwrap(),
+            "4 % of 100 GET failed in a (timeout)"
+        );
+        let none = operation("b", "set", &[], &[(Reason::Oom, 1_000)]);
+        assert_eq!(worst_failure(&report(vec![some, none])).unwrap(), "no SET of 1,000 succeeded in b (oom)");
+        assert_eq!(worst_failure(&report(vec![operation("a", "get", &[1], &[])])), None);
     }
 }

@@ -108,7 +108,8 @@ impl Request<'_> {
     pub(super) async fn admit(self, gates: &Gates) -> Result<Admission, ProbeError> {
         let (job, place) = (self.job, self.place);
         let effect = permitted(job, self.trigger)?;
-        within_budget(&job.target, job.probe.needs(effect))?;
+        // Phases beyond the least effect are checked one by one, and skipped where there is no room for them.
+        within_budget(&job.target, job.probe.needs(job.kind().effect))?;
         // Scrapes may overlap: two Prometheus servers that watch the same targets ask at the same moment.
         let turn = match self.trigger {
             Trigger::Scrape { .. } => None,

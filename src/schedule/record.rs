@@ -28,6 +28,8 @@ pub(super) struct Finished {
     pub(super) started_at: SystemTime,
     pub(super) took: Duration,
     pub(super) result: Result<Report, ProbeError>,
+    /// What a run that was stopped half-way had found; empty for all others.
+    pub(super) partial: Report,
     pub(super) doubts: Vec<Doubt>,
     pub(super) clean_up: CleanUp,
     pub(super) server: Option<ServerFacts>,
@@ -40,6 +42,7 @@ impl Finished {
             started_at,
             took: Duration::ZERO,
             result: Err(error),
+            partial: Report::default(),
             doubts: Vec::new(),
             clean_up: CleanUp::default(),
             server: None,
@@ -95,6 +98,10 @@ pub(super) fn record(id: &str, job: &Arc<Job>, log: &RunLog, finished: Finished)
             let Failure { reason, message } = error.failure();
             let message = scrub.clean(message.clone());
             record.reason = Some(*reason);
+            // It is reported and its operations count, but half a run is neither judged nor a probe's latest result.
+            record.report = Report { observed: Vec::new(), samples: Vec::new(), ..finished.partial };
+            record.report.doubts.extend(finished.doubts);
+            scrub_report(&scrub, &mut record.report);
             record.conclusion = conclusion(record.outcome, *reason, &message);
             record.report.conclusion.clone_from(&record.conclusion);
             record.report.errors.push(ReportedError { phase: "run", reason: *reason, message, count: 1 });

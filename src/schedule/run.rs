@@ -33,6 +33,8 @@ const CLEAN_UP: Duration = Duration::from_secs(10);
 const CLEAN_UP_IN_HURRY: Duration = Duration::from_secs(2);
 /// Until clean-up is tried again where the server could not be reached.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
+/// How long a probe that is stopped gets to say what it has found so far.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How much longer than the run its keys may live: clean-up and a slow server included.
 const KEYS_OUTLIVE: Duration = Duration::from_secs(300);
 /// How often the lease is renewed, and how long it holds without that.
@@ -58,6 +60,8 @@ struct Guarded {
     conn: Option<MultiplexedConnection>,
     lease: Option<Lease>,
     server: Option<ServerFacts>,
+    /// What the probe had found when it was stopped half-way.
+    partial: Option<Report>,
 }
 
 impl Run<'_> {
@@ -82,7 +86,8 @@ impl Run<'_> {
         if matches!(result, Err(ProbeError::Failed(_) | ProbeError::Halted(_))) {
             kept.close();
         }
-        Finished { started_at, took, result, doubts, clean_up, server }
+        let partial = guarded.partial.unwrap_or_default();
+        Finished { started_at, took, result, partial, doubts, clean_up, server }
     }
 
     fn context(&self, deadline: Instant) -> ProbeCx {
@@ -105,43 +110,62 @@ impl Run<'_> {
         }
     }
 
-    /// Guard and probe, within the deadline, until told to stop. A panic ends here.
+    /// Guard and probe, within the deadline. A panic ends here.
     async fn bounded(&self, cx: &ProbeCx, guarded: &mut Guarded) -> Result<Report, ProbeError> {
         let work = AssertUnwindSafe(self.guard_and_run(cx, guarded)).catch_unwind();
-        tokio::select! {
-            biased;
-            () = self.admission.place.cancel.cancelled() => {
-                Err(ProbeError::failed(Reason::Cancelled, "redprobe is stopping, or the target left the configuration"))
+        match tokio::time::timeout(self.timeout, work).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => {
+                let error = panicked(&*panic);
+                let (probe, target, _) = self.job.key();
+                tracing::error!(probe, target, run = self.id, "{}", error.failure().message);
+                Err(error)
             }
-            done = tokio::time::timeout(self.timeout, work) => match done {
-                Ok(Ok(result)) => result,
-                Ok(Err(panic)) => {
-                    let error = panicked(&*panic);
-                    let (probe, target, _) = self.job.key();
-                    tracing::error!(probe, target, run = self.id, "{}", error.failure().message);
-                    Err(error)
-                }
-                Err(_elapsed) => Err(ProbeError::failed(
-                    Reason::Deadline,
-                    format!("not done after {} s", self.timeout.as_secs_f64()),
-                )),
-            }
+            Err(_elapsed) => Err(ProbeError::failed(
+                Reason::Deadline,
+                format!("not done after {} s", self.timeout.as_secs_f64()),
+            )),
         }
     }
 
+    /// Guard, then the probe until it is done or something stops it. Stopped, it may still say what it has found.
     async fn guard_and_run(&self, cx: &ProbeCx, guarded: &mut Guarded) -> Result<Report, ProbeError> {
         // A probe that can do with Observe also judges servers that may not be touched (loading, read-only).
         if self.job.kind().effect > Effect::Observe || cx.allowed >= Effect::Load {
-            self.guard(cx, guarded).await?;
+            tokio::select! {
+                biased;
+                error = self.cancelled() => return Err(error),
+                done = self.guard(cx, guarded) => done?,
+            }
         }
-        let probe = self.job.probe.run(cx);
-        let (Some(conn), Some(lease)) = (&mut guarded.conn, &mut guarded.lease) else { return probe.await };
-        tokio::select! {
+        let mut probe = std::pin::pin!(self.job.probe.run(cx));
+        let stopped = tokio::select! {
             biased;
-            report = probe => report,
-            failure = Canary::watch(&cx.target.endpoint, &cx.client_name) => Err(ProbeError::Halted(failure)),
-            failure = keep_lease(cx, conn, lease) => Err(ProbeError::Halted(failure)),
-        }
+            error = self.cancelled() => error,
+            report = &mut probe => return report,
+            error = self.endangered(cx, guarded) => error,
+        };
+        cx.control.kill.cancel();
+        let last_words = tokio::time::timeout(LAST_WORDS, probe).await;
+        guarded.partial = last_words.ok().and_then(Result::ok);
+        Err(stopped)
+    }
+
+    /// Returns when the run is told to stop.
+    async fn cancelled(&self) -> ProbeError {
+        self.admission.place.cancel.cancelled().await;
+        ProbeError::failed(Reason::Cancelled, "redprobe is stopping, or the target left the configuration")
+    }
+
+    /// Returns when a run under a lease may not go on: the server does not answer, or the lease is lost.
+    async fn endangered(&self, cx: &ProbeCx, guarded: &mut Guarded) -> ProbeError {
+        let (Some(conn), Some(lease)) = (&mut guarded.conn, &mut guarded.lease) else {
+            return std::future::pending().await;
+        };
+        ProbeError::Halted(tokio::select! {
+            failure = Canary::watch(&cx.target.endpoint, &cx.client_name) => failure,
+            failure = keep_lease(cx, conn, lease) => failure,
+        })
     }
 
     /// The checks before a run that writes, and the lease of one that loads.

@@ -237,7 +237,7 @@ impl LatencyBaseline {
             order: Order::Cycle,
             key_space: CYCLE_KEYS,
             operation_timeout: self.settings.op_timeout.0,
-            ..shared::plan(phase, mix.to_vec())
+            ..LoadPlan::new(phase, mix.to_vec())
         }
     }
 

@@ -18,10 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::settings::{Size, Span},
-    probe::{
-        Needs, Probe, ProbeCx, SettingError,
-        phases::{self as shared, Phases},
-    },
+    probe::{Needs, Probe, ProbeCx, SettingError, phases::Phases},
     settings,
 };
 
@@ -238,7 +235,7 @@ impl Throughput {
             .filter(|(_, weight, _)| *weight > 0)
             .map(|(operation, weight, command)| (Share { operation, weight }, command))
             .unzip();
-        let mut plan = shared::plan(phase.name(), mix);
+        let mut plan = LoadPlan::new(phase.name(), mix);
         plan.workers = usize::try_from(self.workers(phase)).unwrap_or(usize::MAX);
         plan.pace = self.pace(phase);
         plan.key_space = keys.count;
@@ -259,7 +256,7 @@ impl Throughput {
     /// Writes every key once.
     async fn fill(&self, phases: &mut Phases<'_>, keys: &KeyRange) -> Result<(), ProbeError> {
         phases.begin("fill");
-        let mut plan = shared::plan("fill", vec![Share { operation: "set", weight: 1 }]);
+        let mut plan = LoadPlan::new("fill", vec![Share { operation: "set", weight: 1 }]);
         plan.order = Order::Cycle;
         plan.key_space = keys.count;
         plan.pipeline = FILL_PIPELINE;
