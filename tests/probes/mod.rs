@@ -11,6 +11,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use testkit::RedisServer;
 
+use crate::support;
+
 mod health;
 mod latency_baseline;
 mod registry;
@@ -52,13 +54,10 @@ impl Ran {
     }
 }
 
-/// `redprobe` with these arguments, in a world of its own.
+/// `redprobe` with these arguments, and a state of its own.
 pub(crate) fn redprobe(state: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_redprobe"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REDPROBE") || name == "RUST_LOG") {
-        command.env_remove(name);
-    }
-    command.env("REDPROBE__STATE_DIR", state).args(arguments).stdin(Stdio::null());
+    let mut command = support::redprobe(arguments);
+    command.env("REDPROBE__STATE_DIR", state).stdin(Stdio::null());
     command
 }
 

@@ -40,7 +40,9 @@ fn every_phase_reports_what_it_did() {
         assert_eq!(sum(run, phase, "ok"), sum(run, phase, "attempts"), "{phase}: nothing failed");
         assert!(sum(run, phase, "ok") > 0, "{phase}");
         let counted = measured(run, &format!("{phase}_server_calls"));
-        assert_eq!(counted, sum(run, phase, "ok") as f64, "{phase}: the server counted the same");
+        let ours = sum(run, phase, "ok") as f64;
+        // Renewing the lease is a GET too, once in ten seconds.
+        assert!((ours..=ours + 2.0).contains(&counted), "{phase}: the server counted {counted}, we {ours}");
         assert!(measured(run, &format!("{phase}_hit_ratio")) > 0.5, "{phase}: the keys were there");
     }
     assert_eq!(sum(run, "sustained", "offered"), 1_000, "500 a second for 2 s");
