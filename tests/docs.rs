@@ -22,7 +22,9 @@ fn redprobe(arguments: &[&str]) -> String {
 
 /// The words made of `letters` in `text` that begin with `prefix`.
 fn words<'a>(text: &'a str, prefix: &str, letters: fn(char) -> bool) -> BTreeSet<&'a str> {
-    text.split(|c: char| !letters(c)).filter(|word| word.starts_with(prefix) && word.len() > prefix.len()).collect()
+    text.split(|c: char| !letters(c))
+        .filter(|word| word.starts_with(prefix) && word.len() > prefix.len())
+        .collect()
 }
 
 /// A document: its fenced blocks with their languages, and the text around them.
@@ -44,7 +46,8 @@ fn parts(text: &str) -> (Vec<(String, String)>, String) {
 fn calls(text: &str, program: &str) -> BTreeSet<String> {
     let (blocks, prose) = parts(text);
     let shell = blocks.iter().filter(|(language, _)| ["sh", "console"].contains(&language.as_str()));
-    let lines = shell.flat_map(|(_, block)| block.lines()).map(|line| line.strip_prefix("$ ").unwrap_or(line));
+    let lines =
+        shell.flat_map(|(_, block)| block.lines()).map(|line| line.strip_prefix("$ ").unwrap_or(line));
     let code = prose.split('`').skip(1).step_by(2);
     lines
         .chain(code)
@@ -66,8 +69,18 @@ fn commands_and_options_in_the_documents_exist() {
             shown.insert(command);
         }
     }
-    for command in ["serve", "run", "check", "probes", "metrics", "default-config", "healthcheck", "completions"] {
+    let mut help = String::new();
+    for command in
+        ["serve", "run", "check", "probes", "metrics", "default-config", "healthcheck", "completions"]
+    {
         assert!(shown.contains(command), "no document shows `redprobe {command}`; they show {shown:?}");
+        help += &redprobe(&[command, "--help"]);
+    }
+    // Options in the README's text on their own: `--quick`.
+    let (_, prose) = parts(&read("README.md"));
+    for option in prose.split('`').skip(1).step_by(2).filter(|code| code.starts_with("--")) {
+        let name = option.split([' ', '=']).next().unwrap_or_default();
+        assert!(help.contains(name), "README.md names the option `{option}`, which no command has");
     }
 }
 
@@ -101,7 +114,8 @@ fn metrics_in_the_documents_are_in_the_catalogue() {
     for document in ["README.md", "ARCHITECTURE.md"] {
         let text = read(document);
         for name in words(&text, "redprobe_", |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
-            let base = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
+            let base =
+                ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
             // A name with a trailing underscore stands for a family: `redprobe_server_info_…`.
             let family = name.ends_with('_') && known.iter().any(|metric| metric.starts_with(name));
             assert!(
@@ -117,10 +131,14 @@ fn probes_in_the_readme_are_those_of_the_registry() {
     let probes: serde_json::Value =
         serde_json::from_str(&redprobe(&["probes", "--format", "json"])).expect("the list is JSON");
     let text = read("README.md");
-    let table: BTreeSet<&str> =
-        text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | ")).filter(|(_, rest)| {
+    let table: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .filter(|(_, rest)| {
             ["Observe", "Touch", "Load", "Disrupt"].iter().any(|effect| rest.starts_with(effect))
-        }).map(|(name, _)| name).collect();
+        })
+        .map(|(name, _)| name)
+        .collect();
     let registry: BTreeSet<&str> = probes
         .as_array()
         .expect("it is a list")

@@ -3,6 +3,7 @@
 mod cli;
 mod config;
 mod daemon;
+mod docs;
 mod exposition;
 mod http;
 mod layers;
