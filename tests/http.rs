@@ -8,6 +8,7 @@ use tokio::{
     time::timeout,
 };
 
+mod daemon;
 mod hostile;
 mod routes;
 
