@@ -4,7 +4,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, fs,
     io::Write,
     path::Path,
     process::{Command, Stdio},
@@ -49,17 +48,8 @@ static TIMEOUT_RATE: ObjectiveDef = ObjectiveDef {
 };
 static STARVATION: ProbeKind = kind("pool_starvation", Effect::Load, &[&TIMEOUT_RATE]);
 
-/// Compares with a golden file; with `BLESS=1` writes it.
 fn golden(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-    if env::var_os("BLESS").is_some() {
-        fs::write(&path, text).expect("golden files can be written");
-    }
-    let wanted = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        wanted == text,
-        "tests/golden/{name} differs; `make bless` writes it, look at the diff.\n--- as it is now:\n{text}"
-    );
+    crate::support::golden(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name), text);
 }
 
 fn text(metrics: &Metrics, seconds: u64) -> String {

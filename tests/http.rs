@@ -8,7 +8,6 @@ use tokio::{
     time::timeout,
 };
 
-mod daemon;
 mod hostile;
 mod routes;
 
@@ -57,18 +56,12 @@ async fn read_to_end(stream: &mut TcpStream) -> String {
 
 /// `GET path` on a connection of its own.
 async fn get(address: SocketAddr, path: &str) -> Answer {
-    request(address, "GET", path, &[], "").await
+    Answer::parse(&exchange(address, request_text(address, "GET", path, &[], "")).await)
 }
 
-/// Any request on a connection of its own.
-async fn request(address: SocketAddr, method: &str, path: &str, headers: Headers<'_>, body: &str) -> Answer {
-    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
-    for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
-    }
-    if !body.is_empty() {
-        text.push_str(&format!("Content-Length: {}\r\n", body.len()));
-    }
-    text.push_str(&format!("\r\n{body}"));
-    Answer::parse(&exchange(address, text).await)
+/// A request after which the server closes the connection.
+fn request_text(address: SocketAddr, method: &str, path: &str, headers: Headers<'_>, body: &str) -> String {
+    let extra: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{extra}{length}\r\n{body}")
 }

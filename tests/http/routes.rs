@@ -1,16 +1,52 @@
 //! Every route over the real daemon and a real redis-server, and who may use it.
 
-use std::fs;
+use std::net::TcpStream;
 
-use serde_json::json;
-use testkit::{RedisServer, poll_until_async};
-use tokio::net::TcpStream;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use serde_json::{Value, json};
+use testkit::{RedisServer, poll_until};
 
-use super::{
-    Answer, Headers, PATIENCE,
-    daemon::{Daemon, TOKEN, bearer, with_redis},
-    request,
-};
+use super::{Answer, Headers, PATIENCE};
+use crate::support::Daemon;
+
+const TOKEN: &str = "a-long-random-token";
+
+fn bearer() -> String {
+    format!("Bearer {TOKEN}")
+}
+
+/// A daemon with this configuration; `{redis}` in it stands for the server's URL.
+fn serve(redis: &RedisServer, config: &str) -> Daemon {
+    Daemon::start(&with_redis(config, redis))
+}
+
+fn with_redis(config: &str, redis: &RedisServer) -> String {
+    config.replace("{redis}", &redis.url())
+}
+
+/// Any request, and the whole answer.
+fn ask(daemon: &Daemon, method: &str, path: &str, headers: Headers<'_>, body: &str) -> Answer {
+    let text = super::request_text(daemon.address(), method, path, headers, body);
+    Answer::parse(&daemon.exchange(&text))
+}
+
+fn get(daemon: &Daemon, path: &str) -> Answer {
+    ask(daemon, "GET", path, &[], "")
+}
+
+fn get_json(daemon: &Daemon, path: &str) -> Value {
+    let answer = get(daemon, path);
+    assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    assert!(answer.head.contains("content-type: application/json"), "{answer:?}");
+    serde_json::from_str(&answer.body).expect("it is JSON")
+}
+
+/// `POST /api/v1/runs` with the token.
+fn start_run(daemon: &Daemon, body: &Value) -> (u16, Value) {
+    let headers = [("Authorization", &*bearer()), ("Content-Type", "application/json")];
+    let answer = ask(daemon, "POST", "/api/v1/runs", &headers, &body.to_string());
+    (answer.status, serde_json::from_str(&answer.body).expect("it is JSON"))
+}
 
 const OPEN: &str = r#"
 [targets.main]
@@ -36,12 +72,12 @@ fn guarded() -> String {
     format!("[http]\napi_token = \"{TOKEN}\"\n{OPEN}")
 }
 
-#[tokio::test]
-async fn the_daemon_says_how_it_is() {
+#[test]
+fn the_daemon_says_how_it_is() {
     let redis = RedisServer::start();
-    let daemon = Daemon::start(&redis, OPEN).await;
+    let daemon = serve(&redis, OPEN);
     for (path, body) in [("/-/healthy", "redprobe is healthy.\n"), ("/-/ready", "redprobe is ready.\n")] {
-        let answer = daemon.get(path).await;
+        let answer = get(&daemon, path);
         assert_eq!((answer.status, answer.body.as_str()), (200, body));
     }
     for path in [
@@ -54,7 +90,7 @@ async fn the_daemon_says_how_it_is() {
         "/api/v1/probes",
         "/nowhere",
     ] {
-        let answer = daemon.get(path).await;
+        let answer = get(&daemon, path);
         for header in [
             "x-content-type-options: nosniff",
             "content-security-policy: default-src 'none'",
@@ -62,44 +98,54 @@ async fn the_daemon_says_how_it_is() {
         ] {
             assert!(answer.head.contains(header), "{path}: {answer:?}");
         }
-        let head = request(daemon.address, "HEAD", path, &[], "").await;
+        let head = ask(&daemon, "HEAD", path, &[], "");
         assert_eq!((head.status, head.body.as_str()), (answer.status, ""), "{path}");
         assert!(head.head.contains("content-length"), "{head:?}");
     }
 }
 
-#[tokio::test]
-async fn metrics_show_what_the_schedule_ran() {
+#[test]
+fn metrics_show_what_the_schedule_ran() {
     let redis = RedisServer::start();
-    let daemon = Daemon::start(&redis, OPEN).await;
-    daemon.comes_to_export("redprobe_run_success{target=\"main\",probe=\"server_info\"} 1\n").await;
-    daemon.comes_to_export("redprobe_up{target=\"main\"} 1\n").await;
-    let answer = daemon.get("/metrics").await;
+    let daemon = serve(&redis, OPEN);
+    daemon.await_metric("redprobe_run_success", &["target=\"main\"", "probe=\"server_info\""], |value| {
+        value >= 1.0
+    });
+    daemon.await_metric("redprobe_up", &["target=\"main\""], |value| value >= 1.0);
+    let answer = get(&daemon, "/metrics");
     assert!(answer.head.contains("content-type: text/plain; version=0.0.4"), "{}", answer.head);
     crate::exposition::promtool(answer.body.as_bytes());
 }
 
-#[tokio::test]
-async fn a_daemon_of_few_files_keeps_some_for_scrapes_and_probes() {
+/// Clients that hold connections must not take the last files away from scrapes.
+#[test]
+fn a_daemon_that_may_open_no_more_files_closes_idle_connections() {
     let redis = RedisServer::start();
-    let daemon = Daemon::start_with_files(&redis, OPEN, 64).await;
+    let daemon = serve(&redis, OPEN);
+    daemon.await_metric("redprobe_run_success", &["target=\"main\"", "probe=\"server_info\""], |value| {
+        value == 1.0
+    });
+    let few = Rlimit { current: Some(64), maximum: Some(64) };
+    let pid = i32::try_from(daemon.pid()).ok().and_then(Pid::from_raw);
+    prlimit(pid, Resource::Nofile, few).expect("one may lower the limits of a child");
     let mut flood = Vec::new();
     for _ in 0..10 {
-        for _ in 0..20 {
-            flood.push(TcpStream::connect(daemon.address).await.expect("the daemon listens"));
-        }
-        assert_eq!(daemon.get("/metrics").await.status, 200);
-        assert_eq!(daemon.get("/probe?target=main&probe=server_info").await.status, 200);
+        flood.extend((0..20).map(|_| TcpStream::connect(daemon.address()).expect("the daemon listens")));
+        assert_eq!(get(&daemon, "/metrics").status, 200);
+        assert_eq!(get(&daemon, "/probe?target=main&probe=server_info").status, 200);
     }
-    assert!(!daemon.log().contains("no further HTTP connection"), "{}", daemon.log());
+    assert!(daemon.log().contains("no further HTTP connection can be accepted"), "{}", daemon.log());
+    assert!(daemon.metric("redprobe_http_connections_shed_total", &[]).is_some_and(|shed| shed > 0.0));
 }
 
-#[tokio::test]
-async fn the_page_shows_targets_jobs_and_verdicts() {
+#[test]
+fn the_page_shows_targets_jobs_and_verdicts() {
     let redis = RedisServer::start();
-    let daemon = Daemon::start(&redis, OPEN).await;
-    daemon.comes_to_export("redprobe_run_success{target=\"other\",probe=\"server_info\"} 1\n").await;
-    let page = daemon.get("/").await;
+    let daemon = serve(&redis, OPEN);
+    daemon.await_metric("redprobe_run_success", &["target=\"other\"", "probe=\"server_info\""], |value| {
+        value >= 1.0
+    });
+    let page = get(&daemon, "/");
     assert!(page.head.contains("content-type: text/html"), "{}", page.head);
     for words in
         ["<h2>main</h2>", "<h2>other</h2>", "latency_baseline", "manual", "every 1s", "passed", "no run yet"]
@@ -109,19 +155,21 @@ async fn the_page_shows_targets_jobs_and_verdicts() {
     assert!(!page.body.contains("<script"));
 }
 
-#[tokio::test]
-async fn the_api_lists_targets_probes_and_runs() {
+#[test]
+fn the_api_lists_targets_probes_and_runs() {
     let redis = RedisServer::start();
-    let daemon = Daemon::start(&redis, OPEN).await;
-    daemon.comes_to_export("redprobe_run_success{target=\"main\",probe=\"server_info\"} 1\n").await;
-    let targets = daemon.json("/api/v1/targets").await;
+    let daemon = serve(&redis, OPEN);
+    daemon.await_metric("redprobe_run_success", &["target=\"main\"", "probe=\"server_info\""], |value| {
+        value >= 1.0
+    });
+    let targets = get_json(&daemon, "/api/v1/targets");
     assert_eq!(targets["targets"][0]["name"], "main");
     assert_eq!(targets["targets"][0]["allow"], "touch");
     let jobs = targets["targets"][0]["jobs"].as_array().expect("a list");
     let info = jobs.iter().find(|job| job["name"] == "info").expect("it is configured");
     assert_eq!((&info["schedule"], &info["last_run"]["outcome"]), (&json!("every 1s"), &json!("passed")));
 
-    let probes = daemon.json("/api/v1/probes").await;
+    let probes = get_json(&daemon, "/api/v1/probes");
     let names: Vec<_> =
         probes["probes"].as_array().expect("a list").iter().map(|probe| &probe["name"]).collect();
     assert_eq!(names, ["health", "latency_baseline", "server_info", "throughput"]);
@@ -130,14 +178,14 @@ async fn the_api_lists_targets_probes_and_runs() {
         settings.iter().find(|setting| setting["name"] == "iterations").expect("it has this one");
     assert_eq!(iterations["default"], 1_000);
 
-    let runs = daemon.json("/api/v1/runs?probe=server_info&target=main&outcome=passed&limit=1").await;
+    let runs = get_json(&daemon, "/api/v1/runs?probe=server_info&target=main&outcome=passed&limit=1");
     let run = &runs["runs"][0];
     assert_eq!(
         (&run["probe"], &run["target"], runs["runs"].as_array().map(Vec::len)),
         (&json!("server_info"), &json!("main"), Some(1))
     );
     let id = run["id"].as_str().expect("it has one");
-    let one = daemon.json(&format!("/api/v1/runs/{id}")).await;
+    let one = get_json(&daemon, &format!("/api/v1/runs/{id}"));
     assert_eq!(one["id"], id);
     assert!(one["log"].is_array() && run.get("log").is_none());
 
@@ -148,31 +196,31 @@ async fn the_api_lists_targets_probes_and_runs() {
         ("/api/v1/runs/nothing", 404, "no run \\\"nothing\\\""),
         ("/api/v1/nothing", 404, "nothing is at /api/v1/nothing"),
     ] {
-        let answer = daemon.get(path).await;
+        let answer = get(&daemon, path);
         assert_eq!(answer.status, status, "{path}: {answer:?}");
         assert!(answer.body.starts_with("{\"error\":") && answer.body.contains(words), "{path}: {answer:?}");
     }
-    let text = daemon.get("/nothing").await;
+    let text = get(&daemon, "/nothing");
     assert_eq!(
         (text.status, text.body.as_str()),
         (404, "nothing is at /nothing; the page at / links what there is\n")
     );
-    assert_eq!(request(daemon.address, "POST", "/metrics", &[], "").await.status, 405);
+    assert_eq!(ask(&daemon, "POST", "/metrics", &[], "").status, 405);
 }
 
-#[tokio::test]
-async fn the_configuration_is_shown_without_its_secrets() {
+#[test]
+fn the_configuration_is_shown_without_its_secrets() {
     let redis = RedisServer::start();
-    let daemon = Daemon::start(&redis, &guarded()).await;
-    let answer = daemon.get("/config").await;
+    let daemon = serve(&redis, &guarded());
+    let answer = get(&daemon, "/config");
     assert_eq!(answer.status, 200);
     assert!(answer.body.contains("latency_baseline") && !answer.body.contains(TOKEN), "{}", answer.body);
 }
 
-#[tokio::test]
-async fn a_run_is_started_with_the_token_alone() {
+#[test]
+fn a_run_is_started_with_the_token_alone() {
     let redis = RedisServer::start();
-    let (open, daemon) = (Daemon::start(&redis, OPEN).await, Daemon::start(&redis, &guarded()).await);
+    let (open, daemon) = (serve(&redis, OPEN), serve(&redis, &guarded()));
     let json = ("Content-Type", "application/json");
     let right = bearer();
     let right = ("Authorization", right.as_str());
@@ -190,18 +238,18 @@ async fn a_run_is_started_with_the_token_alone() {
         (&daemon, &[json, right, ("Sec-Fetch-Site", "same-origin")], 200),
     ];
     for (daemon, headers, status) in cases {
-        let answer = request(daemon.address, "POST", "/api/v1/runs", headers, body).await;
+        let answer = ask(daemon, "POST", "/api/v1/runs", headers, body);
         assert_eq!(answer.status, status, "{headers:?}: {answer:?}");
         assert_eq!(answer.head.contains("www-authenticate: bearer"), status == 401, "{answer:?}");
         assert!(status == 200 || answer.body.starts_with("{\"error\":"), "{answer:?}");
     }
 }
 
-#[tokio::test]
-async fn a_run_that_was_asked_for_is_answered_and_kept() {
+#[test]
+fn a_run_that_was_asked_for_is_answered_and_kept() {
     let redis = RedisServer::start();
-    let daemon = Daemon::start(&redis, &guarded()).await;
-    let (status, run) = daemon.run(&json!({"job": "baseline"})).await;
+    let daemon = serve(&redis, &guarded());
+    let (status, run) = start_run(&daemon, &json!({"job": "baseline"}));
     assert_eq!(
         (status, &run["outcome"], &run["probe"]),
         (200, &json!("passed"), &json!("latency_baseline")),
@@ -210,11 +258,10 @@ async fn a_run_that_was_asked_for_is_answered_and_kept() {
     assert!(run["operations"].as_array().is_some_and(|operations| !operations.is_empty()), "{run}");
     assert_eq!(run["settings"]["iterations"], 20, "the job's settings are in force");
 
-    let (status, begun) = daemon.run(&json!({"probe": "health", "target": "other", "wait": false})).await;
+    let (status, begun) = start_run(&daemon, &json!({"probe": "health", "target": "other", "wait": false}));
     assert_eq!(status, 202, "{begun}");
     let path = format!("/api/v1/runs/{}", begun["id"].as_str().expect("its id"));
-    let kept = || async { daemon.get(&path).await.status == 200 };
-    assert!(poll_until_async(PATIENCE, kept).await, "{path} never came");
+    assert!(poll_until(PATIENCE, || get(&daemon, &path).status == 200), "{path} never came");
 
     for (body, status, words) in [
         (json!({}), 400, "say which run"),
@@ -227,16 +274,16 @@ async fn a_run_that_was_asked_for_is_answered_and_kept() {
         (json!({"job": "info"}), 400, "several targets"),
         (json!({"probe": "throughput", "target": "main"}), 403, "allows touch"),
     ] {
-        let (got, answer) = daemon.run(&body).await;
+        let (got, answer) = start_run(&daemon, &body);
         assert_eq!(got, status, "{body}: {answer}");
         assert!(answer["error"].as_str().is_some_and(|error| error.contains(words)), "{body}: {answer}");
     }
 }
 
-#[tokio::test]
-async fn probes_on_demand_follow_effect_and_token() {
+#[test]
+fn probes_on_demand_follow_effect_and_token() {
     let redis = RedisServer::start();
-    let (open, daemon) = (Daemon::start(&redis, OPEN).await, Daemon::start(&redis, &guarded()).await);
+    let (open, daemon) = (serve(&redis, OPEN), serve(&redis, &guarded()));
     let right = bearer();
     let right: Headers<'_> = &[("Authorization", &right)];
     let wrong: Headers<'_> = &[("Authorization", "Bearer wrong")];
@@ -257,26 +304,26 @@ async fn probes_on_demand_follow_effect_and_token() {
         (&daemon, "target=main&probe=health", &[("X-Prometheus-Scrape-Timeout-Seconds", "soon")], 400),
     ];
     for (daemon, query, headers, status) in cases {
-        let answer = request(daemon.address, "GET", &format!("/probe?{query}"), headers, "").await;
+        let answer = ask(daemon, "GET", &format!("/probe?{query}"), headers, "");
         assert_eq!(answer.status, status, "{query} {headers:?}: {answer:?}");
         if status == 200 {
             assert!(answer.body.contains("\nredprobe_run_success{"), "{answer:?}");
             assert!(!answer.body.contains("redprobe_runs_total"), "no counters over runs: {answer:?}");
         }
     }
-    let debug = daemon.get("/probe?target=main&probe=health&debug=true").await;
+    let debug = get(&daemon, "/probe?target=main&probe=health&debug=true");
     for words in ["Log of run ", "Outcome: passed", "redprobe_up{target=\"main\"} 1", "settings in force"] {
         assert!(debug.body.contains(words), "{words:?}: {}", debug.body);
     }
 }
 
-#[tokio::test]
-async fn a_probe_on_demand_ends_before_its_scraper_gives_up() {
+#[test]
+fn a_probe_on_demand_ends_before_its_scraper_gives_up() {
     let redis = RedisServer::start();
-    let daemon = Daemon::start(&redis, OPEN).await;
+    let daemon = serve(&redis, OPEN);
     redis.pause();
     let patience = [("X-Prometheus-Scrape-Timeout-Seconds", "1")];
-    let answer = request(daemon.address, "GET", "/probe?target=main&probe=server_info", &patience, "").await;
+    let answer = ask(&daemon, "GET", "/probe?target=main&probe=server_info", &patience, "");
     redis.resume();
     assert!(
         answer.status == 503
@@ -285,43 +332,49 @@ async fn a_probe_on_demand_ends_before_its_scraper_gives_up() {
     );
 }
 
-#[tokio::test]
-async fn names_that_nobody_configured_add_no_series() {
+#[test]
+fn names_that_nobody_configured_add_no_series() {
     let redis = RedisServer::start();
-    let daemon = Daemon::start(&redis, OPEN).await;
-    daemon.comes_to_export("redprobe_run_success{target=\"other\",probe=\"server_info\"} 1\n").await;
+    let daemon = serve(&redis, OPEN);
+    daemon.await_metric("redprobe_run_success", &["target=\"other\"", "probe=\"server_info\""], |value| {
+        value >= 1.0
+    });
     for number in 0..200 {
-        assert_eq!(daemon.get(&format!("/probe?target=made_up_{number}&probe=health")).await.status, 404);
-        assert_eq!(daemon.get(&format!("/probe?target=main&probe=made_up_{number}")).await.status, 404);
+        assert_eq!(get(&daemon, &format!("/probe?target=made_up_{number}&probe=health")).status, 404);
+        assert_eq!(get(&daemon, &format!("/probe?target=main&probe=made_up_{number}")).status, 404);
     }
-    assert_eq!(daemon.get("/probe?target=main&probe=health").await.status, 200);
-    let metrics = daemon.get("/metrics").await.body;
+    assert_eq!(get(&daemon, "/probe?target=main&probe=health").status, 200);
+    let metrics = get(&daemon, "/metrics").body;
     assert!(!metrics.contains("made_up"), "{metrics}");
 }
 
-#[tokio::test]
-async fn a_reload_takes_removed_targets_away_and_a_bad_one_changes_nothing() {
+#[test]
+fn a_reload_takes_removed_targets_away_and_a_bad_one_changes_nothing() {
     let redis = RedisServer::start();
-    let daemon = Daemon::start(&redis, OPEN).await;
-    daemon.comes_to_export("redprobe_run_success{target=\"other\",probe=\"server_info\"} 1\n").await;
-    daemon.comes_to_export("redprobe_runs_total{target=\"main\",probe=\"server_info\"} 2\n").await;
-    let reload = async || request(daemon.address, "POST", "/-/reload", &[], "").await;
+    let daemon = serve(&redis, OPEN);
+    daemon.await_metric("redprobe_run_success", &["target=\"other\"", "probe=\"server_info\""], |value| {
+        value >= 1.0
+    });
+    daemon.await_metric("redprobe_runs_total", &["target=\"main\"", "probe=\"server_info\""], |value| {
+        value >= 2.0
+    });
+    let reload = || ask(&daemon, "POST", "/-/reload", &[], "");
 
-    fs::write(daemon.config(), "[targets.main]\nurl = \"nonsense\"\n").expect("it can be written");
-    let refused = reload().await;
+    daemon.rewrite("[targets.main]\nurl = \"nonsense\"\n");
+    let refused = reload();
     assert_eq!(refused.status, 500);
     assert!(refused.body.contains("targets.main.url"), "{refused:?}");
-    let metrics = daemon.get("/metrics").await.body;
+    let metrics = get(&daemon, "/metrics").body;
     assert!(
         metrics.contains("redprobe_config_last_reload_successful 0\n")
             && metrics.contains("target=\"other\"")
     );
 
     let without = OPEN.replace("[targets.other]\nurl = \"{redis}\"\n", "");
-    fs::write(daemon.config(), with_redis(&without, &redis)).expect("it can be written");
-    let read = reload().await;
+    daemon.rewrite(&with_redis(&without, &redis));
+    let read = reload();
     assert_eq!(read.status, 200, "{read:?}");
-    let metrics = daemon.get("/metrics").await.body;
+    let metrics = get(&daemon, "/metrics").body;
     assert!(
         metrics.contains("redprobe_config_last_reload_successful 1\n")
             && !metrics.contains("target=\"other\""),
@@ -334,13 +387,13 @@ async fn a_reload_takes_removed_targets_away_and_a_bad_one_changes_nothing() {
         count.and_then(|count| count.parse::<u64>().ok()).is_some_and(|count| count >= 2),
         "counters go on: {count:?}"
     );
-    assert_eq!(daemon.get("/probe?target=other&probe=health").await.status, 404);
+    assert_eq!(get(&daemon, "/probe?target=other&probe=health").status, 404);
 }
 
-#[tokio::test]
-async fn a_reload_is_for_this_machine_or_for_the_token() {
+#[test]
+fn a_reload_is_for_this_machine_or_for_the_token() {
     let redis = RedisServer::start();
-    let (open, daemon) = (Daemon::start(&redis, OPEN).await, Daemon::start(&redis, &guarded()).await);
+    let (open, daemon) = (serve(&redis, OPEN), serve(&redis, &guarded()));
     let right = bearer();
     let cases: [(&Daemon, &str, Headers<'_>, u16); 7] = [
         (&open, "POST", &[("Sec-Fetch-Site", "cross-site")], 403),
@@ -352,12 +405,12 @@ async fn a_reload_is_for_this_machine_or_for_the_token() {
         (&daemon, "POST", &[("Authorization", &right)], 200),
     ];
     for (daemon, method, headers, status) in cases {
-        let answer = request(daemon.address, method, "/-/reload", headers, "").await;
+        let answer = ask(daemon, method, "/-/reload", headers, "");
         assert_eq!(answer.status, status, "{method} {headers:?}: {answer:?}");
     }
     let rebound = format!(
         "POST /-/reload HTTP/1.1\r\nHost: evil.example:{}\r\nConnection: close\r\n\r\n",
-        open.address.port()
+        open.address().port()
     );
-    assert_eq!(Answer::parse(&super::exchange(open.address, rebound).await).status, 403);
+    assert_eq!(Answer::parse(&open.exchange(&rebound)).status, 403);
 }

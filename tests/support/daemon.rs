@@ -146,21 +146,30 @@ impl Daemon {
 
     /// Any request, on a connection of its own.
     pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
-        let mut stream = TcpStream::connect(self.address()).expect("the daemon accepts connections");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
         let extra: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let length = body.len();
-        write!(
-            stream,
+        let text = self.exchange(&format!(
             "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {length}\r\n{extra}\r\n{body}"
-        )
-        .expect("the daemon takes the request");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("the daemon answers");
+        ));
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let status = head.get(9..12).and_then(|digits| digits.parse().ok());
         let status = status.unwrap_or_else(|| panic!("not an answer: {text:?}"));
         Response { status, body: body.to_owned() }
+    }
+
+    /// Sends this as it is, on a connection of its own, and returns what comes until the daemon closes it.
+    pub(crate) fn exchange(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address()).expect("the daemon accepts connections");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
+        stream.write_all(request.as_bytes()).expect("the daemon takes the request");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("the daemon answers");
+        text
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The whole of `/metrics`.
