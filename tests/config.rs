@@ -188,11 +188,22 @@ fn nothing_shows_a_secret() {
 
 #[test]
 fn what_is_shown_is_what_is_in_force() {
-    let shown = plan(TARGET).shown;
+    let text = format!(
+        "{TARGET}allow = \"load\"\nenvironment = \"production\"\n[jobs.x]\nprobe = \"latency_baseline\"\n\
+         targets = [\"*\"]\nschedule = \"every 2m\"\nobjectives = {{ basic_p95 = \"7ms\" }}\n"
+    );
+    let shown = plan(&text).shown;
     assert_eq!(shown["state_dir"], "/tmp");
     assert_eq!(shown["http"]["listen"], "127.0.0.1:19121");
     assert_eq!(shown["targets"]["a"]["response_timeout"], "5s");
+    assert_eq!(shown["targets"]["a"]["allow"], "touch");
     assert_eq!(shown["jobs"]["health"]["schedule"], "every 15s");
+    let job = &shown["jobs"]["x"];
+    assert_eq!((&job["timeout"], &job["settings"]["iterations"]), (&"2m".into(), &1000.into()));
+    assert_eq!(
+        (&job["objectives"]["basic_p95"], &job["objectives"]["error_ratio"]),
+        (&0.007.into(), &0.0.into())
+    );
 }
 
 #[test]

@@ -71,7 +71,14 @@ pub(super) fn resolve(
     let apps = targets::apps(raw.apps, &targets, &mut mistakes);
     let jobs = jobs::jobs(raw.jobs, &targets, quick, &mut mistakes);
     for job in &jobs {
-        shown["jobs"][&job.name]["settings"] = job.settings.clone();
+        let limits = job.limits.iter().map(|limit| (limit.objective.name.to_owned(), json!(limit.limit)));
+        let shown = &mut shown["jobs"][&job.name];
+        shown["settings"] = job.settings.clone();
+        shown["timeout"] = json!(Span(job.timeout));
+        shown["objectives"] = Json::Object(limits.collect());
+    }
+    for target in targets.values().flatten() {
+        shown["targets"][&target.name]["allow"] = json!(target.allow);
     }
     shown["state_dir"] = json!(state_dir);
     let plan = state_dir.zip(http).map(|(state_dir, http)| Plan {
