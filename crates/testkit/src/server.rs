@@ -185,15 +185,21 @@ impl RedisServer {
         assert_eq!(answer, "OK", "answer to {words:?}");
     }
 
-    /// A field of INFO.
+    /// A field of INFO that is always there.
     ///
     /// # Panics
-    /// Where there is none.
+    /// Where it is not.
     #[must_use]
     pub fn info(&self, field: &str) -> String {
+        self.find_info(field).unwrap_or_else(|| panic!("INFO has no {field}"))
+    }
+
+    /// A field of INFO that may not be there yet, such as `cmdstat_get` before the first GET.
+    #[must_use]
+    pub fn find_info(&self, field: &str) -> Option<String> {
         let info = self.cli(&["INFO", "everything"]);
-        let found = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        found.unwrap_or_else(|| panic!("no {field} in:\n{info}")).trim_end().to_owned()
+        let value = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+        Some(value.trim_end().to_owned())
     }
 
     /// The names of all keys of database 0, sorted.
