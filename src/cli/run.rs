@@ -18,7 +18,8 @@ use crate::{
     schedule::runner::{Runner, Trigger},
     shutdown::{Signals, Wish},
     sink::{Record, Sinks, json},
-    telemetry, verdict,
+    telemetry,
+    verdict::{self, Outcome},
 };
 
 mod files;
@@ -51,10 +52,11 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         }
     }
     let interrupted = suite.interrupted;
-    let put_back = runner.stop(plan.limits.stop_timeout).await;
+    // What could not be put back is logged, and said by the report.
+    runner.stop(plan.limits.stop_timeout).await;
     let code = verdict::exit_code(records.iter().map(|record| record.grade), interrupted);
     report(&args, &records, code)?;
-    Ok(if put_back { exit(code) } else { Exit::NotRestored })
+    Ok(exit(code))
 }
 
 /// The runs of one command, one after the other.
@@ -108,11 +110,10 @@ impl Suite<'_> {
 fn report(args: &RunArgs, records: &[Arc<Record>], code: i32) -> anyhow::Result<()> {
     for record in records {
         let (probe, target, _) = record.job.key();
-        let outcome = record.outcome.as_str();
-        for line in &record.log {
-            tracing::debug!("{probe} on {target}: {line}");
+        // The runner itself logs the other outcomes.
+        if matches!(record.outcome, Outcome::Passed | Outcome::Skipped) {
+            tracing::info!("{probe} on {target}: {}: {}", record.outcome.as_str(), record.conclusion);
         }
-        tracing::info!("{probe} on {target}: {outcome}: {}", record.conclusion);
     }
     let mut json =
         serde_json::to_vec_pretty(&json::suite(records, code)).context("the report is plain data")?;

@@ -40,6 +40,13 @@ pub fn count(number: u64) -> String {
     grouped(&number.to_string())
 }
 
+/// A number of things: "1 client", "2 clients". The plural is the singular and an s.
+#[must_use]
+pub fn things(number: u64, singular: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {singular}{plural}", count(number))
+}
+
 fn with_digits(value: f64, unit: Unit, digits: i32) -> String {
     if !value.is_finite() {
         return "unknown".to_owned();
@@ -61,12 +68,10 @@ fn with_digits(value: f64, unit: Unit, digits: i32) -> String {
 /// In the greatest unit that leaves at least 1 in front of the point, after rounding.
 fn scaled(value: f64, digits: i32, units: &[(f64, &str)]) -> String {
     let rounded = round(value, digits).abs();
-    let (factor, name) = units
-        .iter()
-        .find(|(factor, _)| rounded >= *factor * (1.0 - 1e-12))
-        .or(if value == 0.0 { units.first() } else { units.last() })
-        .copied()
-        .unwrap_or((1.0, ""));
+    // Zero is best said in the unit itself: 0 s, 0 B.
+    let fits = |factor: f64| if value == 0.0 { factor == 1.0 } else { rounded >= factor * (1.0 - 1e-12) };
+    let (factor, name) =
+        units.iter().find(|(factor, _)| fits(*factor)).or(units.last()).copied().unwrap_or((1.0, ""));
     format!("{} {name}", number(value / factor, digits))
 }
 
@@ -125,6 +130,7 @@ mod tests {
             (52_428_800.0, Unit::Bytes, "50 MB"),
             (1_536.0, Unit::Bytes, "1.5 KB"),
             (12.0, Unit::Bytes, "12 B"),
+            (0.0, Unit::Bytes, "0 B"),
             (-4_096.0, Unit::Bytes, "-4 KB"),
             (2_147_483_648.0, Unit::Bytes, "2 GB"),
             (0.153, Unit::Ratio, "15.3 %"),
@@ -158,6 +164,8 @@ mod tests {
         assert_eq!(count(999), "999");
         assert_eq!(count(1_000), "1,000");
         assert_eq!(count(2_700_000), "2,700,000");
+        assert_eq!(things(1, "key"), "1 key");
+        assert_eq!(things(1_200, "key"), "1,200 keys");
     }
 
     proptest! {

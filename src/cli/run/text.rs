@@ -142,11 +142,11 @@ fn notes(record: &Record) -> String {
         line(&mut text, "error", &format!("{} ({}{times}): {}", error.phase, error.reason, error.message));
     }
     if record.clean_up.keys_removed > 0 {
-        line(&mut text, "cleaned up", &format!("{} keys", human::count(record.clean_up.keys_removed)));
+        line(&mut text, "cleaned up", &human::things(record.clean_up.keys_removed, "key"));
     }
     if record.clean_up.left_over > 0 {
-        let left = human::count(record.clean_up.left_over);
-        line(&mut text, "left over", &format!("{left} keys may be left; their time to live removes them"));
+        let left = human::things(record.clean_up.left_over, "key");
+        line(&mut text, "left over", &format!("{left} at the most, until the time to live is over"));
     }
     if let Some(server) = &record.server {
         let flavour = format!("{:?}", server.flavour).to_lowercase();

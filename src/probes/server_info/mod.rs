@@ -217,9 +217,9 @@ fn conclusion(info: &Info) -> String {
         .map_or_else(String::new, |ratio| format!(" ({} of maxmemory)", human::value(ratio, Unit::Ratio)));
     let keys: u64 = info.keyspace().values().map(|(keys, _)| keys).sum();
     format!(
-        "{who} with {} clients, {memory} used{share}, {} keys, {}.",
-        human::value(number("connected_clients"), Unit::Count),
-        human::count(keys),
+        "{who} with {}, {memory} used{share}, {}, {}.",
+        human::things(info.integer("connected_clients").unwrap_or_default(), "client"),
+        human::things(keys, "key"),
         human::value(number("instantaneous_ops_per_sec"), Unit::OperationsPerSecond),
     )
 }
