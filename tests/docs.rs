@@ -2,7 +2,9 @@
 //!
 //! Whether a sentence is true is for reviewers; whether a name is, for this file.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, path::Path};
+
+use crate::support;
 
 fn read(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("the document is there")
@@ -10,7 +12,7 @@ fn read(name: &str) -> String {
 
 /// What the program prints for these arguments.
 fn redprobe(arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_redprobe")).args(arguments).output().expect("it starts");
+    let output = support::redprobe(arguments).output().expect("it starts");
     assert!(
         output.status.success(),
         "redprobe {} failed: {}",
