@@ -3,6 +3,7 @@
 use testkit::{RedisServer, poll_until};
 
 use super::{measured, objective, probe, run};
+use crate::support::Daemon;
 
 #[test]
 fn figures_are_the_servers_own() {
@@ -23,6 +24,67 @@ fn figures_are_the_servers_own() {
     let clients = objective(run, "clients_ratio").unwrap();
     let connected = measured(run, "connected_clients");
     assert_eq!(clients["observed"].as_f64().unwrap(), connected / measured(run, "maxclients"));
+}
+
+#[test]
+fn metrics_are_the_servers_own() {
+    let server = RedisServer::with(&[
+        "--maxclients",
+        "321",
+        "--appendonly",
+        "yes",
+        "--maxmemory-policy",
+        "allkeys-lfu",
+    ]);
+    server.ok(&["SET", "key:1", "value"]);
+    server.ok(&["SET", "key:2", "value", "EX", "1000"]);
+    let _ = server.cli(&["-n", "3", "SET", "elsewhere", "value"]);
+    let _ = server.cli(&["GET", "key:1"]);
+    let _ = server.cli(&["GET", "missing"]);
+    let _ = server.cli(&["LPUSH", "key:1", "of another type"]);
+    let _ = server.cli(&["OBJECT", "FREQ", "key:1"]);
+    let config = format!(
+        "[targets.a]\nurl = \"{}\"\n\n[jobs.info]\nprobe = \"server_info\"\ntargets = [\"a\"]\nschedule = \"every 1s\"\n",
+        server.url()
+    );
+    let daemon = Daemon::start(&config);
+    let target = "target=\"a\"";
+    let value = |name: &str, label: &str| {
+        let labels: Vec<&str> = [target, label].into_iter().filter(|label| !label.is_empty()).collect();
+        daemon.await_metric(&format!("redprobe_server_info_{name}"), &labels, |_| true)
+    };
+    let expected: [(&str, &str, f64); 17] = [
+        ("max_clients", "", 321.0),
+        ("keys", "db=\"db0\"", 2.0),
+        ("keys_with_ttl", "db=\"db0\"", 1.0),
+        ("keys", "db=\"db3\"", 1.0),
+        ("role", "role=\"master\"", 1.0),
+        ("role", "role=\"replica\"", 0.0),
+        ("maxmemory_policy", "policy=\"allkeys-lfu\"", 1.0),
+        ("maxmemory_policy", "policy=\"noeviction\"", 0.0),
+        ("memory_max_bytes", "", 0.0),
+        ("keyspace_hits_total", "", server.info("keyspace_hits").parse().unwrap()),
+        ("keyspace_misses_total", "", 1.0),
+        ("command_calls_total", "command=\"set\"", 3.0),
+        ("command_calls_total", "command=\"get\"", 2.0),
+        ("command_failures_total", "command=\"lpush\"", 1.0),
+        ("command_calls_total", "command=\"other\"", 1.0),
+        ("aof_enabled", "", 1.0),
+        ("evicted_keys_total", "", 0.0),
+    ];
+    for (name, label, expected) in expected {
+        assert_eq!(value(name, label), expected, "{name} {label}");
+    }
+    let saved: f64 = server.info("rdb_last_save_time").parse().unwrap();
+    assert_eq!(value("rdb_last_save_timestamp_seconds", ""), saved);
+    let uptime: f64 = server.info("uptime_in_seconds").parse().unwrap();
+    assert!(value("uptime_seconds", "") <= uptime + 2.0);
+    let peak: f64 = server.info("used_memory_peak").parse().unwrap();
+    let used = value("memory_used_bytes", "");
+    assert!(used > 0.0 && used <= peak * 1.2, "{used}, {peak}");
+    let text = daemon.scrape();
+    assert!(!text.contains("redprobe_server_info_rdb_last_save_duration_seconds{"), "there was none yet");
+    assert!(!text.contains("redprobe_server_info_master_link_up{"), "it has no master");
 }
 
 #[test]
