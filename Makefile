@@ -9,7 +9,7 @@
 TARGET ?=
 export TARGET
 # CI sets LOCKED=--locked: Cargo.lock must be what is committed.
-LOCKED ?=
+export LOCKED ?=
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,7 @@ bless: ## Rewrite the files that are generated from the code, for review in the 
 
 bench: ## Measure speed against other tools and write the table into README.md
 	@scripts/install-deps.sh redis exporter
-	cargo run $(LOCKED) --release -p redprobe-bench
+	@scripts/bench.sh
 
 soak: ## Run what takes minutes: many targets, many runs, flat memory
 	@scripts/install-deps.sh redis
