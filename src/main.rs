@@ -1,6 +1,6 @@
 //! The binary: arguments in, exit code out. What a command does is in `redprobe::cli`.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use redprobe::{
@@ -23,7 +23,12 @@ fn main() -> ExitCode {
     // Load has threads of its own; these two carry HTTP, schedules and the observing probes.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(cli::dispatch(cli)),
+        Ok(runtime) => {
+            let result = runtime.block_on(cli::dispatch(cli));
+            // Not for ever: a name lookup that hangs cannot be called back.
+            runtime.shutdown_timeout(Duration::from_secs(1));
+            result
+        }
         Err(error) => Err(error.into()),
     };
     result.map_or_else(

@@ -41,7 +41,8 @@ pub fn start(log: &Log, args: &LogArgs) -> anyhow::Result<()> {
 fn stderr(format: LogFormat) -> Boxed {
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     match format {
-        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        // The module's name would be a second field named `target`, after the Redis server's.
+        LogFormat::Json => layer.json().flatten_event(true).with_target(false).boxed(),
         LogFormat::Text => {
             let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             layer.with_ansi(colour).with_target(false).boxed()

@@ -59,6 +59,41 @@ fn a_stop_in_the_middle_of_a_load_leaves_no_key_and_is_clean() {
 }
 
 #[test]
+fn a_second_signal_shortens_the_stop_and_what_is_left_shows_in_the_exit_code() {
+    let redis = RedisServer::start();
+    let mut daemon = Daemon::start(&config(&[("cache", &redis.url())], "load", LONG_LOAD));
+    assert!(poll_until(PATIENCE, || own_keys(&redis) > 5), "no load; log:\n{}", daemon.log());
+    // Nothing can be cleaned up on a server that does not answer.
+    redis.pause();
+    daemon.signal(Signal::TERM);
+    daemon.await_log("\"stopping\"");
+    let began = clock::now();
+    assert_eq!(daemon.stop(), Some(4), "log:\n{}", daemon.log());
+    assert!(began.elapsed() < Duration::from_secs(9), "the second signal made no difference");
+}
+
+#[test]
+fn a_target_under_load_is_still_seen_to_be_up() {
+    let redis = RedisServer::start();
+    let health = "
+        [jobs.health]
+        probe = \"health\"
+        targets = [\"cache\"]
+        schedule = \"every 1s\"
+        timeout = \"900ms\"
+    ";
+    let jobs = format!("{health}{LONG_LOAD}");
+    let daemon = Daemon::start(&config(&[("cache", &redis.url())], "load", &jobs));
+    assert!(poll_until(PATIENCE, || own_keys(&redis) > 5), "no load; log:\n{}", daemon.log());
+    let labels = ["probe=\"health\"", INFO[1]];
+    let runs = daemon.metric("redprobe_runs_total", &labels).unwrap_or_default();
+    daemon.await_metric("redprobe_runs_total", &labels, |now| now >= runs + 3.0);
+    assert_eq!(daemon.metric("redprobe_up", &[INFO[1]]), Some(1.0));
+    let runs = daemon.runs("?probe=health&limit=2");
+    assert!(runs.iter().all(|run| run["outcome"] == "passed"), "{runs:?}");
+}
+
+#[test]
 fn a_second_daemon_on_the_same_state_directory_does_not_start() {
     let redis = RedisServer::start();
     let config = config(&[("cache", &redis.url())], "observe", "");

@@ -15,6 +15,10 @@ use std::{
 
 use tokio::sync::mpsc;
 use tokio_cron_scheduler::{JobScheduler, JobSchedulerError, job::JobLocked};
+use tracing::{
+    instrument::{WithDispatch, WithSubscriber},
+    subscriber::NoSubscriber,
+};
 
 /// How often the library looks at the clock: a job is told this much late at the most.
 pub(super) const POLL: Duration = Duration::from_millis(500);
@@ -44,7 +48,7 @@ impl Clockwork {
             Some(scheduler) => scheduler.clone(),
             None => {
                 let scheduler = JobScheduler::new().await?;
-                scheduler.start().await?;
+                quiet(scheduler.start()).await?;
                 self.scheduler.insert(scheduler).clone()
             }
         };
@@ -76,9 +80,14 @@ impl Clockwork {
                 fired.send(told).await.ok();
             })
         })?;
-        scheduler.add(job.clone()).await?;
+        quiet(scheduler.add(job.clone())).await?;
         Ok(job)
     }
+}
+
+/// The library tells the log of every job that is added; what goes wrong it returns.
+fn quiet<F: Future>(work: F) -> WithDispatch<F> {
+    work.with_subscriber(NoSubscriber::default())
 }
 
 impl std::fmt::Debug for Clockwork {

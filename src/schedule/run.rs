@@ -245,6 +245,12 @@ impl Run<'_> {
         }
         // The run's connections may hang or be in the middle of a reply.
         let (mut conn, _) = conn::connect(&cx.target.endpoint, &cx.client_name).await?;
+        let cleaned =
+            if cx.keys.is_untouched() { Ok(CleanUp::default()) } else { cx.keys.clean_up(&mut conn).await };
+        if cleaned.as_ref().is_err_and(is_unreachable) {
+            return cleaned;
+        }
+        // The lease last: who takes it next finds a server that is as it was.
         if let Some(lease) = guarded.lease.take()
             && let Err(failure) = lease.release(&mut conn).await
         {
@@ -255,7 +261,7 @@ impl Run<'_> {
         {
             *result = Err(ProbeError::failed(Reason::Restarted, "the server restarted during the run"));
         }
-        if cx.keys.is_untouched() { Ok(CleanUp::default()) } else { cx.keys.clean_up(&mut conn).await }
+        cleaned
     }
 }
 
