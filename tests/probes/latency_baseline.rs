@@ -13,7 +13,7 @@ fn touch_counts_every_operation_and_skips_what_is_not_allowed() {
     let foreign = Foreign::plant(&server);
     server.ok(&["CONFIG", "RESETSTAT"]);
     let ran = probe("latency_baseline", &server, &SHORT);
-    let run = ran.expect("passed");
+    let run = ran.expect_measured();
     for operation in operations(run, "basic") {
         let counts = ["offered", "attempts", "ok", "missed"].map(|name| operation[name].as_u64().unwrap());
         assert_eq!(counts, [300, 300, 300, 0], "{operation:#}");
@@ -43,7 +43,7 @@ fn touch_counts_every_operation_and_skips_what_is_not_allowed() {
 fn figures_agree_with_the_servers_count() {
     let server = RedisServer::start();
     let ran = probe("latency_baseline", &server, &SHORT);
-    let run = ran.expect("passed");
+    let run = ran.expect_measured();
     assert_eq!(measured(run, "basic_server_calls"), 900.0, "the server counted what we did");
     assert_eq!(measured(run, "basic_hit_ratio"), 1.0, "each GET follows the SET of its key");
     assert!(measured(run, "snapshot_used_memory") > 0.0);
@@ -64,7 +64,7 @@ fn load_adds_workers_and_memory_and_gives_it_back() {
     let foreign = Foreign::plant(&server);
     let settings = ["--set", "memory_pattern=8MB", "--set", "workers=4", "--set", "ops_per_worker=300"];
     let ran = probe("latency_baseline", &server, &[&["--allow", "load"], &SHORT[..], &settings].concat());
-    let run = ran.expect("passed");
+    let run = ran.expect_measured();
     assert_eq!(sum(run, "concurrent", "ok"), 1_200);
     assert_eq!(skipped(run), []);
     let bytes = f64::from(8 << 20);
@@ -86,7 +86,7 @@ fn phases_beyond_the_budget_are_skipped_and_say_so() {
     std::fs::write(&config, text).unwrap();
     let config = config.to_str().unwrap();
     let ran = run(&[&["latency_baseline", "--config", config, "--target", "small"], &SHORT[..]].concat());
-    let run = ran.expect("passed");
+    let run = ran.expect_measured();
     assert_eq!(skipped(run), [("concurrent", "precondition"), ("memory", "precondition")]);
     assert!(sum(run, "sustained", "ok") > 0, "the other phases run all the same");
     let text = run["skipped_phases"].to_string();
@@ -130,7 +130,7 @@ fn quick_cuts_durations_and_counts() {
     let server = RedisServer::start();
     let ran =
         probe("latency_baseline", &server, &["--quick", "--set", "sustained=1m", "--set", "iterations=2000"]);
-    let run = ran.expect("passed");
+    let run = ran.expect_measured();
     assert_eq!((&run["settings"]["iterations"], &run["settings"]["sustained"]), (&200.into(), &"5s".into()));
     assert_eq!(sum(run, "basic", "ok"), 600);
 }

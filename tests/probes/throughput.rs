@@ -25,8 +25,7 @@ fn every_phase_reports_what_it_did() {
         ["duration=2s", "key_space=1000", "benchmark_workers=10", "ops_per_worker=200", "connections=8"];
     let all = r#"["baseline", "sustained", "concurrent", "pipelined", "benchmark"]"#;
     let ran = throughput(&server, all, &more);
-    let run = ran.run();
-    assert!(matches!(run["outcome"].as_str().unwrap(), "passed" | "failed"), "{ran:#?}");
+    let run = ran.expect_measured();
     for (phase, kind) in [
         ("baseline", "closed"),
         ("sustained", "open"),
