@@ -11,9 +11,10 @@ use measure::{
     facts::{Info, ServerFacts},
     redis::{self, aio::MultiplexedConnection},
 };
+use tokio::task::AbortHandle;
 
-/// After this long without use, a PING shows whether the server closed the connection meanwhile (its `timeout`, a
-/// restart): what a run then measures is never the discovery of that.
+/// After this long without use, a PING shows whether the connection was lost without a word meanwhile (a firewall, a
+/// power cut): what a run then measures is never the discovery of that.
 const STALE: Duration = Duration::from_secs(10);
 
 /// The kept connection of a target: opened at first use, shared, dropped at the first error.
@@ -22,6 +23,8 @@ pub struct KeptConnection(Arc<tokio::sync::Mutex<Option<Kept>>>);
 
 struct Kept {
     conn: MultiplexedConnection,
+    /// Finished once the server has closed it.
+    ending: AbortHandle,
     server: Option<ServerFacts>,
     used: Instant,
 }
@@ -33,6 +36,7 @@ impl KeptConnection {
     /// With the reason for which it could not be opened.
     pub async fn get(&self, endpoint: &Endpoint) -> Result<MultiplexedConnection, Failure> {
         let mut slot = self.0.lock().await;
+        slot.take_if(|kept| kept.ending.is_finished());
         if let Some(kept) = slot.as_mut() {
             match kept.check().await {
                 Ok(()) => return Ok(kept.conn.clone()),
@@ -45,9 +49,9 @@ impl KeptConnection {
                 }
             }
         }
-        let (mut conn, _) = conn::connect(endpoint, "redprobe-observer").await?;
+        let (mut conn, _, ending) = conn::connect_watched(endpoint, "redprobe-observer").await?;
         let server = ask(&mut conn).await;
-        *slot = Some(Kept { conn: conn.clone(), server, used: clock::now() });
+        *slot = Some(Kept { conn: conn.clone(), ending, server, used: clock::now() });
         Ok(conn)
     }
 

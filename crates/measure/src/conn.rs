@@ -12,6 +12,7 @@ mod tls;
 use std::time::Duration;
 
 use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo, aio::MultiplexedConnection};
+use tokio::task::AbortHandle;
 
 pub use self::{
     endpoint::{Address, Endpoint},
@@ -51,6 +52,19 @@ pub async fn connect(
     endpoint: &Endpoint,
     name: &str,
 ) -> Result<(MultiplexedConnection, ConnectTimes), Failure> {
+    let (connection, times, _ending) = connect_watched(endpoint, name).await?;
+    Ok((connection, times))
+}
+
+/// As [`connect`], for a connection that is kept: the handle is finished as soon as the server has closed it, so that
+/// nobody need find out by asking.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_watched(
+    endpoint: &Endpoint,
+    name: &str,
+) -> Result<(MultiplexedConnection, ConnectTimes, AbortHandle), Failure> {
     let (mut stream, mut times) = open_stream(endpoint).await?;
     let started = clock::now();
     login(&mut stream, endpoint, name).await?;
@@ -64,6 +78,6 @@ pub async fn connect(
         .set_response_timeout(Some(endpoint.response_timeout));
     let (connection, driver) = MultiplexedConnection::new_with_config(&nothing, stream, config).await?;
     // It ends when the last clone is dropped, or the server closes.
-    tokio::spawn(driver);
-    Ok((connection, times))
+    let driver = tokio::spawn(driver);
+    Ok((connection, times, driver.abort_handle()))
 }
