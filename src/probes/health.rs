@@ -79,9 +79,14 @@ impl Check {
         let keys = cx.keys.range("health", 1, VALUE_SIZE)?;
         // Unlike any earlier run's, so that a stale answer shows.
         let written = format!("{:.VALUE_SIZE$}", cx.run_id);
-        let _: String = self.time("set", keys.set_one(0, written.as_bytes())).await?;
+        let set = self.time::<String>("set", keys.set_one(0, written.as_bytes())).await;
+        if set.as_ref().is_err_and(|failure| failure.reason.is_refusal()) {
+            keys.settle();
+        }
+        set?;
         let read: Option<String> = self.time("get", keys.get_one(0)).await?;
         let _: u64 = self.time("unlink", keys.unlink_one(0)).await?;
+        keys.settle();
         match read {
             Some(read) if read == written => Ok("SET, GET and UNLINK"),
             Some(_) => Err(ProbeError::failed(

@@ -153,6 +153,28 @@ impl Reason {
         }
     }
 
+    /// Whether the server itself answered, and did not do what was asked.
+    #[must_use]
+    pub const fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Reason::AuthRequired
+                | Reason::AuthRejected
+                | Reason::Denied
+                | Reason::Loading
+                | Reason::Busy
+                | Reason::Masterdown
+                | Reason::Clusterdown
+                | Reason::Moved
+                | Reason::Readonly
+                | Reason::Oom
+                | Reason::Misconf
+                | Reason::Noreplicas
+                | Reason::Rejected
+                | Reason::Unsupported
+        )
+    }
+
     /// Whether the connection on which this happened can no longer be used: what was asked on it may still be answered,
     /// or never.
     #[must_use]

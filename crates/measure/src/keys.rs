@@ -212,6 +212,12 @@ impl KeyRange {
         format!("{}{index:0digits$}", self.prefix, digits = Self::DIGITS)
     }
 
+    /// Says that none of its keys exists: the server refused every write, or has answered the removal. Clean-up then
+    /// leaves it out, until the next write is handed out.
+    pub fn settle(&self) {
+        self.written.store(false, Ordering::Relaxed);
+    }
+
     fn is_untouched(&self) -> bool {
         !self.written.load(Ordering::Relaxed)
     }
