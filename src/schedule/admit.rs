@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    debts::Debts,
     kept::KeptConnection,
     locks::{Company, LockFile, Permit, Stay, TargetLock},
     runner::Trigger,
@@ -33,6 +34,8 @@ pub(super) struct Place {
     pub(super) lock: TargetLock,
     pub(super) company: Company,
     pub(super) kept: KeptConnection,
+    /// What runs here could not put back.
+    pub(super) debts: Debts,
     /// Ends every run here.
     pub(super) cancel: CancellationToken,
     /// The runs here, waiting ones included.
@@ -45,6 +48,7 @@ impl Place {
             lock: TargetLock::default(),
             company: Company::default(),
             kept: KeptConnection::default(),
+            debts: Debts::default(),
             cancel,
             runs: TaskTracker::new(),
         }

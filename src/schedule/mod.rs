@@ -18,6 +18,7 @@ pub mod cron;
 pub mod runner;
 
 mod admit;
+mod debts;
 mod kept;
 pub(crate) mod lock_file;
 mod locks;

@@ -135,7 +135,7 @@ impl Run<'_> {
             tokio::select! {
                 biased;
                 error = self.cancelled() => return Err(error),
-                done = self.guard(cx, guarded) => done?,
+                done = self.guard(cx, guarded) => done.map_err(loading_is_a_precondition)?,
             }
         }
         let mut probe = std::pin::pin!(self.job.probe.run(cx));
@@ -181,6 +181,7 @@ impl Run<'_> {
         let (mut conn, _) = cx.connect().await?;
         preflight.check(&mut conn).await?;
         guarded.server = ask(&mut conn).await;
+        self.admission.place.debts.give_back_lease(&mut conn).await;
         let holder = format!("{} on {}", cx.client_name, host_name());
         guarded.lease = Some(Lease::acquire(&mut conn, &holder, LEASE).await?);
         guarded.conn = Some(conn);
@@ -223,7 +224,7 @@ impl Run<'_> {
             done = work => done,
             () = bound => Err(Failure::new(Reason::Timeout, "clean-up took too long")),
         };
-        done.unwrap_or_else(|failure| {
+        let done = done.unwrap_or_else(|failure| {
             let done = cx.keys.cleaned_up();
             let left_over = done.left_over;
             self.log
@@ -231,7 +232,9 @@ impl Run<'_> {
             let (probe, target, _) = self.job.key();
             tracing::warn!(probe, target, run = self.id, left_over, %failure, "clean-up failed");
             done
-        })
+        });
+        self.admission.place.debts.add(&cx.target.endpoint, guarded.lease.take(), &cx.keys, done.left_over);
+        done
     }
 
     async fn put_back(
@@ -240,21 +243,33 @@ impl Run<'_> {
         guarded: &mut Guarded,
         result: &mut Result<Report, ProbeError>,
     ) -> Result<CleanUp, Failure> {
-        if cx.keys.is_untouched() && guarded.lease.is_none() {
+        let debts = &self.admission.place.debts;
+        // Who did not get through will not get through with these either.
+        let pays = result.is_ok() && debts.any();
+        let owes = !cx.keys.is_untouched() || guarded.lease.is_some();
+        if !owes && !pays {
             return Ok(CleanUp::default());
         }
         // The run's connections may hang or be in the middle of a reply.
-        let (mut conn, _) = conn::connect(&cx.target.endpoint, &cx.client_name).await?;
+        let mut conn = match conn::connect(&cx.target.endpoint, &cx.client_name).await {
+            Ok((conn, _)) => conn,
+            Err(failure) if owes => return Err(failure),
+            Err(_later) => return Ok(CleanUp::default()),
+        };
         let cleaned =
             if cx.keys.is_untouched() { Ok(CleanUp::default()) } else { cx.keys.clean_up(&mut conn).await };
         if cleaned.as_ref().is_err_and(is_unreachable) {
             return cleaned;
         }
+        if pays {
+            debts.pay(&cx.target.endpoint, &mut conn, self.log).await;
+        }
         // The lease last: who takes it next finds a server that is as it was.
-        if let Some(lease) = guarded.lease.take()
-            && let Err(failure) = lease.release(&mut conn).await
-        {
-            self.log.note(format!("the lease could not be given back and ends by itself: {failure}"));
+        if let Some(lease) = &guarded.lease {
+            match lease.release(&mut conn).await {
+                Ok(()) => guarded.lease = None,
+                Err(failure) => self.log.note(format!("the lease could not be given back: {failure}")),
+            }
         }
         if let Some(before) = guarded.server.as_ref().filter(|_| may_be_a_restart(result))
             && ask(&mut conn).await.is_some_and(|after| after.run_id != before.run_id)
@@ -262,6 +277,14 @@ impl Run<'_> {
             *result = Err(ProbeError::failed(Reason::Restarted, "the server restarted during the run"));
         }
         cleaned
+    }
+}
+
+/// A server that loads its data refuses the guard's connection already, before preflight could ask it.
+fn loading_is_a_precondition(error: ProbeError) -> ProbeError {
+    match error {
+        ProbeError::Failed(failure) if failure.reason == Reason::Loading => ProbeError::Skipped(failure),
+        other => other,
     }
 }
 

@@ -67,8 +67,8 @@ impl Lease {
     /// Gives it back, where it is still ours; another's stays.
     ///
     /// # Errors
-    /// Where the server refuses or goes away; it then ends by its TTL.
-    pub async fn release(self, conn: &mut MultiplexedConnection) -> Result<(), Failure> {
+    /// Where the server refuses or goes away; it then ends by its TTL, unless another try gives it back before.
+    pub async fn release(&self, conn: &mut MultiplexedConnection) -> Result<(), Failure> {
         self.if_ours(conn, "return redis.call('DEL', KEYS[1])", "DEL").await?;
         Ok(())
     }

@@ -1,0 +1,107 @@
+//! What runs on a target could not put back, because the server was gone, hung or refusing: their keys and the lease.
+//! The next run that gets through does it.
+//!
+//! In memory only: where redprobe itself ends, or the target leaves the configuration, it is left to the TTLs. A run's
+//! own clean-up is in `run`.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use measure::{
+    conn::{Address, Endpoint},
+    keys::KeySpace,
+    lease::Lease,
+    redis::aio::MultiplexedConnection,
+};
+
+use super::runlog::RunLog;
+
+/// Runs whose keys are remembered: the oldest give way, since their keys are the next to expire.
+const MOST: usize = 1_000;
+
+/// The debts of one target.
+#[derive(Default)]
+pub(super) struct Debts(Mutex<Owed>);
+
+#[derive(Default)]
+struct Owed {
+    /// One at the most: who cannot take the lease owes none.
+    lease: Option<Lease>,
+    keys: VecDeque<Debt>,
+}
+
+/// The keys of one run, and the server that they are on: a reload may send the target elsewhere.
+struct Debt {
+    server: (Address, i64),
+    keys: KeySpace,
+}
+
+impl Debts {
+    /// Takes on what a run leaves; nothing where it leaves nothing.
+    pub(super) fn add(&self, endpoint: &Endpoint, lease: Option<Lease>, keys: &KeySpace, left_over: u64) {
+        let mut owed = self.owed();
+        if lease.is_some() {
+            owed.lease = lease;
+        }
+        if left_over > 0 {
+            owed.keys.push_back(Debt { server: server(endpoint), keys: keys.clone() });
+            if owed.keys.len() > MOST {
+                owed.keys.pop_front();
+            }
+        }
+    }
+
+    /// Whether there are any.
+    pub(super) fn any(&self) -> bool {
+        let owed = self.owed();
+        owed.lease.is_some() || !owed.keys.is_empty()
+    }
+
+    /// Gives back the lease of an earlier run, which would keep the next one out. Another's stays.
+    pub(super) async fn give_back_lease(&self, conn: &mut MultiplexedConnection) {
+        let Some(lease) = self.owed().lease.take() else { return };
+        if lease.release(conn).await.is_err() {
+            self.owed().lease.get_or_insert(lease);
+        }
+    }
+
+    /// Puts back what it can.
+    pub(super) async fn pay(&self, endpoint: &Endpoint, conn: &mut MultiplexedConnection, log: &RunLog) {
+        self.give_back_lease(conn).await;
+        let count = self.owed().keys.len();
+        for _ in 0..count {
+            let Some(debt) = self.owed().keys.pop_front() else { return };
+            if debt.server != server(endpoint) {
+                continue;
+            }
+            match debt.keys.clean_up(conn).await {
+                Ok(done) => {
+                    log.note(format!("removed {} keys that an earlier run had left", done.keys_removed));
+                }
+                Err(failure) => {
+                    self.owed().keys.push_back(debt);
+                    if failure.reason.is_broken_connection() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Owed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Debts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Debts").field("any", &self.any()).finish_non_exhaustive()
+    }
+}
+
+fn server(endpoint: &Endpoint) -> (Address, i64) {
+    (endpoint.address.clone(), endpoint.database)
+}
