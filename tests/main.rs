@@ -5,6 +5,7 @@ mod config;
 mod daemon;
 mod docs;
 mod exposition;
+mod faults;
 mod http;
 mod layers;
 mod probes;
