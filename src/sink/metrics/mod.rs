@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -17,7 +17,7 @@ use measure::{
     latency::{BUCKETS, BucketCounts},
     metric::MetricDef,
 };
-use prometheus::{core::Collector, process_collector::ProcessCollector};
+use prometheus::{TextEncoder, core::Collector, process_collector::ProcessCollector};
 
 use self::{
     families::daemon,
@@ -176,15 +176,20 @@ impl Metrics {
     pub fn render(&self) -> Vec<u8> {
         let mut process = self.process.collect();
         process.sort_by(|a, b| a.name().cmp(b.name()));
-        let state = self.state().clone();
-        self.exposition(&state, clock::wall()).encode(&process)
+        let mut text = String::new();
+        TextEncoder::new()
+            .encode_utf8(&process, &mut text)
+            .expect("families have a name and a series each, and memory can be written to");
+        self.write(clock::wall(), &mut text);
+        text.into_bytes()
     }
 
     /// The exposition without what differs from process to process, as it is at `now`.
     #[must_use]
     pub fn render_at(&self, now: SystemTime) -> Vec<u8> {
-        let state = self.state().clone();
-        self.exposition(&state, now).encode(&[])
+        let mut text = String::new();
+        self.write(now, &mut text);
+        text.into_bytes()
     }
 
     /// The exposition of one record alone, for `/probe`: what that run found, and nothing that counts over runs.
@@ -203,12 +208,18 @@ impl Metrics {
         all
     }
 
-    fn exposition<'a>(&'a self, state: &'a State, now: SystemTime) -> Exposition<'a> {
-        static DAEMON: std::sync::LazyLock<Owner> = std::sync::LazyLock::new(Owner::default);
+    fn write(&self, now: SystemTime, text: &mut String) {
+        let state = self.state().clone();
         let mut out = Exposition::default();
         for target in state.targets.values() {
             target.show(&mut out, now);
         }
+        self.show_daemon(&state, &mut out);
+        out.write(text);
+    }
+
+    fn show_daemon<'a>(&'a self, state: &'a State, out: &mut Exposition<'a>) {
+        static DAEMON: LazyLock<Owner> = LazyLock::new(Owner::default);
         out.set(&daemon::BUILD_INFO, &DAEMON, [env!("CARGO_PKG_VERSION")], 1.0);
         // The memory of runs takes every record; a store that can fail is not there yet.
         out.set(&daemon::HISTORY_WRITE_ERRORS, &DAEMON, [], 0.0);
@@ -227,7 +238,6 @@ impl Metrics {
         for (class, count) in STATUS_CLASSES.iter().zip(&self.http.answered) {
             out.set(&daemon::HTTP_REQUESTS, &DAEMON, [class], load(count));
         }
-        out
     }
 
     fn with(&self, job: &Job, change: impl FnOnce(&mut TargetSeries)) {

@@ -377,5 +377,7 @@ pub(super) fn show_alone(record: &Record) -> Vec<u8> {
             out.set(&target::UP, &bare, [], f64::from(record.outcome == Outcome::Passed));
         }
     }
-    out.encode(&[])
+    let mut text = String::new();
+    out.write(&mut text);
+    text.into_bytes()
 }
