@@ -13,16 +13,10 @@ use std::{
 
 use measure::{
     Effect, Reason,
-    keys::CleanUp,
     metric::{Kind, LabelValue, MetricDef},
     report::{Check, Direction, Doubt, ObjectiveDef, Pool, Report, Severity, Unit},
 };
-use redprobe::{
-    config::Schedule,
-    probe::ProbeKind,
-    sink::{Record, metrics::Metrics},
-    verdict::Outcome,
-};
+use redprobe::{config::Schedule, probe::ProbeKind, sink::metrics::Metrics, verdict::Outcome};
 
 use crate::synthetic::{HEALTH, at, job, kind, measured, operation, plan, scheduled, target, unmeasured};
 
@@ -335,18 +329,21 @@ fn label_values_are_escaped() {
 }
 
 #[test]
-fn leftover_keys_are_those_of_the_last_runs() {
-    let staging = target("staging");
-    let (health, starvation) = (job(&HEALTH, &staging, ""), job(&STARVATION, &staging, ""));
+fn leftover_keys_are_the_targets() {
     let metrics = Metrics::new();
-    metrics.apply(&plan(&[&health, &starvation]));
-    for (job, left_over) in [(&health, 2), (&starvation, 40)] {
-        let record = Arc::into_inner(measured(job, 0, Report::default())).expect("it is new");
-        metrics.publish(&Arc::new(Record { clean_up: CleanUp { keys_removed: 1, left_over }, ..record }));
+    metrics.apply(&plan(&[&job(&HEALTH, &target("staging"), ""), &job(&HEALTH, &target("other"), "")]));
+    for (keys, line) in
+        [(42, "redprobe_leftover_keys{target=\"staging\"} 42\n"), (0, "{target=\"staging\"} 0\n")]
+    {
+        metrics.left_over("staging", keys);
+        metrics.left_over("unknown", 1);
+        let text = text(&metrics, 1);
+        assert!(
+            text.contains(line) && text.contains("redprobe_leftover_keys{target=\"other\"} 0\n"),
+            "{text}"
+        );
+        assert!(!text.contains("unknown"), "{text}");
     }
-    assert!(text(&metrics, 1).contains("redprobe_leftover_keys{target=\"staging\"} 42\n"));
-    metrics.publish(&measured(&starvation, 2, Report::default()));
-    assert!(text(&metrics, 3).contains("redprobe_leftover_keys{target=\"staging\"} 2\n"));
 }
 
 #[test]

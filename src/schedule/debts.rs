@@ -11,6 +11,7 @@ use std::{
 };
 
 use measure::{
+    clock::{self, Instant},
     conn::{Address, Endpoint},
     keys::KeySpace,
     lease::Lease,
@@ -37,17 +38,21 @@ struct Owed {
 struct Debt {
     server: (Address, i64),
     keys: KeySpace,
+    count: u64,
+    /// When their TTL has removed them.
+    until: Instant,
 }
 
 impl Debts {
     /// Takes on what a run leaves; nothing where it leaves nothing.
-    pub(super) fn add(&self, endpoint: &Endpoint, lease: Option<Lease>, keys: &KeySpace, left_over: u64) {
+    pub(super) fn add(&self, endpoint: &Endpoint, lease: Option<Lease>, keys: &KeySpace, count: u64) {
         let mut owed = self.owed();
         if lease.is_some() {
             owed.lease = lease;
         }
-        if left_over > 0 {
-            owed.keys.push_back(Debt { server: server(endpoint), keys: keys.clone() });
+        if count > 0 {
+            let until = clock::now() + keys.ttl();
+            owed.keys.push_back(Debt { server: server(endpoint), keys: keys.clone(), count, until });
             if owed.keys.len() > MOST {
                 owed.keys.pop_front();
             }
@@ -58,6 +63,14 @@ impl Debts {
     pub(super) fn any(&self) -> bool {
         let owed = self.owed();
         owed.lease.is_some() || !owed.keys.is_empty()
+    }
+
+    /// Keys that may be left, those apart that have expired meanwhile.
+    pub(super) fn left_over(&self) -> u64 {
+        let mut owed = self.owed();
+        let now = clock::now();
+        owed.keys.retain(|debt| debt.until > now);
+        owed.keys.iter().map(|debt| debt.count).sum()
     }
 
     /// Gives back the lease of an earlier run, which would keep the next one out. Another's stays.
@@ -73,7 +86,7 @@ impl Debts {
         self.give_back_lease(conn).await;
         let count = self.owed().keys.len();
         for _ in 0..count {
-            let Some(debt) = self.owed().keys.pop_front() else { return };
+            let Some(mut debt) = self.owed().keys.pop_front() else { return };
             if debt.server != server(endpoint) {
                 continue;
             }
@@ -82,6 +95,7 @@ impl Debts {
                     log.note(format!("removed {} keys that an earlier run had left", done.keys_removed));
                 }
                 Err(failure) => {
+                    debt.count = debt.keys.cleaned_up().left_over;
                     self.owed().keys.push_back(debt);
                     if failure.reason.is_broken_connection() {
                         return;

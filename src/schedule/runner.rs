@@ -220,7 +220,7 @@ impl Runner {
             id,
             job,
             trigger,
-            place,
+            place: Arc::clone(&place),
             state_dir: &self.state_dir,
             slots: Arc::clone(&lock(&self.slots)),
         };
@@ -243,6 +243,7 @@ impl Runner {
             Err(panic) => Finished::without_run(clock::wall(), panicked(&*panic)),
         };
         let record = Arc::new(record(id, job, &log, finished));
+        self.sinks.metrics.left_over(&job.target.name, place.debts.left_over());
         self.publish(&record, trigger);
         record
     }

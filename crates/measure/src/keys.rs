@@ -140,6 +140,12 @@ impl KeySpace {
         Err(ProbeError::skipped(Reason::Precondition, message))
     }
 
+    /// How long its keys live at the most.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        self.inner.ttl
+    }
+
     /// Whether nothing can have been written: no command that writes was handed out.
     #[must_use]
     pub fn is_untouched(&self) -> bool {

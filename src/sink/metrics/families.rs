@@ -66,7 +66,7 @@ pub(crate) mod target {
         gauge UP = "redprobe_up";
         /// Settings of the target that were changed and could not be put back.
         gauge UNRESTORED_SETTINGS = "redprobe_unrestored_settings";
-        /// Own keys that the last runs could not remove; their TTL does.
+        /// Own keys that runs could not remove: a later run will, or their TTL.
         gauge LEFTOVER_KEYS = "redprobe_leftover_keys";
         /// When the target's certificate expires; absent without TLS, and until it has been seen.
         gauge TLS_EXPIRY = "redprobe_tls_certificate_expiry_timestamp_seconds";

@@ -146,6 +146,13 @@ impl Metrics {
         self.with(job, |target| target.job(job).miss(count));
     }
 
+    /// How many keys runs on a target could not remove, and no later run has removed since.
+    pub fn left_over(&self, target: &str, keys: u64) {
+        if let Some(series) = self.state().targets.get_mut(target).filter(|series| series.left_over != keys) {
+            Arc::make_mut(series).left_over = keys;
+        }
+    }
+
     /// How late a scheduled run started.
     pub fn start_lateness(&self, lateness: Duration) {
         let seconds = lateness.as_secs_f64();

@@ -55,12 +55,13 @@ impl Reasons {
 #[derive(Debug, Clone)]
 pub(super) struct TargetSeries {
     owner: Owner,
+    pub(super) left_over: u64,
     jobs: BTreeMap<(&'static str, Arc<str>), JobSeries>,
 }
 
 impl TargetSeries {
     pub(super) fn new(name: &str) -> Self {
-        Self { owner: Owner { target: name.into(), ..Owner::default() }, jobs: BTreeMap::new() }
+        Self { owner: Owner { target: name.into(), ..Owner::default() }, left_over: 0, jobs: BTreeMap::new() }
     }
 
     /// Begins a new plan: until [`TargetSeries::plan`] says otherwise no job is in it.
@@ -109,8 +110,7 @@ impl TargetSeries {
         if let Some(up) = self.up(now) {
             out.set(&target::UP, &self.owner, [], f64::from(up));
         }
-        let left_over: u64 = self.jobs.values().map(|series| series.left_over).sum();
-        out.set(&target::LEFTOVER_KEYS, &self.owner, [], left_over as f64);
+        out.set(&target::LEFTOVER_KEYS, &self.owner, [], self.left_over as f64);
         // No probe changes settings yet, so none can be left changed.
         out.set(&target::UNRESTORED_SETTINGS, &self.owner, [], 0.0);
         for series in self.jobs.values() {
@@ -145,7 +145,6 @@ pub(super) struct JobSeries {
     last_success: Option<SystemTime>,
     next_run: Option<(SystemTime, Duration)>,
     result: Option<Arc<Record>>,
-    left_over: u64,
     operations: Vec<OperationTotals>,
     pools: Vec<PoolTotals>,
 }
@@ -200,9 +199,6 @@ impl JobSeries {
             Outcome::Error => self.failures.add(reason, 1),
             Outcome::Skipped => self.skipped.add(reason, 1),
             Outcome::Halted => self.halted.add(reason, 1),
-        }
-        if record.outcome != Outcome::Skipped {
-            self.left_over = record.clean_up.left_over;
         }
         if !matches!(record.outcome, Outcome::Skipped | Outcome::Halted) {
             self.last_run = Some(record.started_at);
