@@ -7,6 +7,7 @@
 mod bed;
 mod check;
 mod midrun;
+mod schedule;
 mod servers;
 mod ways;
 

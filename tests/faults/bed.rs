@@ -1,6 +1,7 @@
 //! One daemon, a server to break, and a healthy one. What is checked about them is in `check`.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
     time::Duration,
@@ -159,6 +160,11 @@ impl Bed {
     /// The records of a job, newest first.
     pub(super) fn records(&self, job: &Job) -> Vec<Value> {
         self.daemon.runs(&format!("?probe={}&target={}&limit=1000", job.probe, job.target))
+    }
+
+    /// Files and sockets that the daemon has open.
+    pub(super) fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.daemon.pid())).expect("the daemon runs").count()
     }
 
     /// The body of an answer with this status.

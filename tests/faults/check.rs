@@ -94,6 +94,9 @@ impl Comes {
     }
 }
 
+/// The password in [`Fault::login`], which nobody may read anywhere.
+pub(super) const PASSWORD: &str = "hunter2";
+
 /// Longest time that clean-up may take after a run's own timeout.
 const CLEAN_UP: Duration = Duration::from_secs(10);
 /// For a busy machine, where a bound is checked.
@@ -106,6 +109,7 @@ pub(super) fn check(fault: &Fault) {
     for name in ["ping", "health", "spare", HEALTHY] {
         run(&bed, job(name), Comes::Passed);
     }
+    let files = bed.open_files();
     if fault.midrun {
         strike_midrun(&mut bed, fault);
     } else {
@@ -120,6 +124,9 @@ pub(super) fn check(fault: &Fault) {
         run(&bed, job(name), Comes::Passed);
     }
     nothing_is_left(&bed);
+    let closed = poll_until(PATIENCE, || bed.open_files() <= files);
+    assert!(closed, "{} open files were {files} before", bed.open_files());
+    assert!(!bed.daemon.log().contains(PASSWORD), "{}", bed.daemon.log());
     assert_eq!(bed.daemon.stop(), Some(0), "{}", bed.daemon.log());
 }
 
@@ -183,6 +190,7 @@ fn judge(bed: &Bed, job: &Job, comes: Comes, (before, record, started): (&Counts
     let took = started.elapsed();
     let after = Counts::of(bed, job);
     let shown = format!("{}, which should be {comes:?}: {record:#}", job.name);
+    assert!(!shown.contains(PASSWORD) && !after.scrape.contains(PASSWORD), "{shown}");
 
     assert_eq!(record["outcome"], comes.outcome(), "{shown}");
     assert_eq!(record["reason"].as_str(), comes.reason(), "{shown}");

@@ -21,6 +21,12 @@ faults! {
         ],
     }
 
+    /// Between two runs, which is no concern of theirs.
+    restarted {
+        cause: |bed| bed.server.restart(),
+        comes: &[("ping", Passed), ("info", Passed), ("health", Passed), ("latency", Passed), ("throughput", Passed)],
+    }
+
     /// SIGSTOP: the kernel still accepts connections, and nothing is answered.
     stopped {
         cause: |bed| bed.server.pause(),
@@ -44,8 +50,8 @@ faults! {
     }
 
     noauth {
-        arguments: &["--requirepass", "secret"],
-        login: ":secret@",
+        arguments: &["--requirepass", "hunter2"],
+        login: ":hunter2@",
         cause: |bed| bed.redirect(&bed.server.url()),
         lift: |bed| bed.direct(),
         comes: &[
@@ -58,13 +64,13 @@ faults! {
 
     /// The password is changed under way, and the connections of the user are ended.
     wrongpass {
-        prepare: |server| server.ok(&["ACL", "SETUSER", "prober", "on", ">secret", "~*", "&*", "+@all"]),
-        login: "prober:secret@",
+        prepare: |server| server.ok(&["ACL", "SETUSER", "prober", "on", ">hunter2", "~*", "&*", "+@all"]),
+        login: "prober:hunter2@",
         cause: |bed| {
             bed.server.ok(&["ACL", "SETUSER", "prober", "resetpass", ">other"]);
             bed.disconnect_all();
         },
-        lift: |bed| bed.server.ok(&["ACL", "SETUSER", "prober", "resetpass", ">secret"]),
+        lift: |bed| bed.server.ok(&["ACL", "SETUSER", "prober", "resetpass", ">hunter2"]),
         comes: &[
             ("ping", Error("auth_rejected")),
             ("health", Error("auth_rejected")),
@@ -74,8 +80,8 @@ faults! {
     }
 
     noperm {
-        prepare: |server| server.ok(&["ACL", "SETUSER", "prober", "on", ">secret", "~*", "&*", "+@all"]),
-        login: "prober:secret@",
+        prepare: |server| server.ok(&["ACL", "SETUSER", "prober", "on", ">hunter2", "~*", "&*", "+@all"]),
+        login: "prober:hunter2@",
         cause: |bed| bed.server.ok(&["ACL", "SETUSER", "prober", "-set"]),
         lift: |bed| bed.server.ok(&["ACL", "SETUSER", "prober", "+set"]),
         comes: &[

@@ -1,0 +1,105 @@
+//! Faults that come and go while the schedule runs: the first tick after each change tells it, and each tick tells once.
+
+use std::time::{Duration, SystemTime};
+
+use measure::clock;
+use serde_json::Value;
+use testkit::{RedisServer, poll_until};
+
+use super::bed::PATIENCE;
+use crate::support::Daemon;
+
+const EVERY: Duration = Duration::from_secs(2);
+
+type Change = fn(&mut RedisServer);
+
+/// How each comes, what it gives, and how it goes.
+const FAULTS: [(Change, &str, Change); 4] = [
+    (RedisServer::kill, "connect_refused", RedisServer::restart),
+    (|server| server.pause(), "timeout", |server| server.resume()),
+    (
+        |server| server.ok(&["CONFIG", "SET", "maxmemory", "1"]),
+        "oom",
+        |server| server.ok(&["CONFIG", "SET", "maxmemory", "0"]),
+    ),
+    (
+        |server| server.ok(&["REPLICAOF", "127.0.0.1", "1"]),
+        "readonly",
+        |server| server.ok(&["REPLICAOF", "NO", "ONE"]),
+    ),
+];
+
+#[test]
+fn the_next_tick_tells_of_a_fault_and_the_next_after_it_of_its_end() {
+    let (mut server, healthy) = (RedisServer::start(), RedisServer::start());
+    let daemon = Daemon::start(&format!(
+        "[targets.faulty]
+        url = '{}'
+        allow = 'touch'
+        connect_timeout = '1s'
+        response_timeout = '1s'
+        [targets.healthy]
+        url = '{}'
+        allow = 'touch'
+        [jobs.health]
+        probe = 'health'
+        targets = ['*']
+        schedule = 'every 2s'
+        timeout = '2s'",
+        server.url(),
+        healthy.url()
+    ));
+    let up = ["target=\"faulty\""];
+    for (cause, reason, lift) in FAULTS {
+        cause(&mut server);
+        let record = first_since(&daemon, clock::wall());
+        assert_eq!((&record["outcome"], &record["reason"]), (&"error".into(), &reason.into()), "{record:#}");
+        daemon.await_metric("redprobe_up", &up, |up| up == 0.0);
+        lift(&mut server);
+        let record = first_since(&daemon, clock::wall());
+        assert_eq!(record["outcome"], "passed", "after {reason}: {record:#}");
+        daemon.await_metric("redprobe_up", &up, |up| up == 1.0);
+    }
+    one_record_per_tick(&daemon, "faulty");
+    one_record_per_tick(&daemon, "healthy");
+    let others = daemon.runs("?target=healthy&limit=1000");
+    assert!(others.iter().all(|record| record["outcome"] == "passed"), "{others:#?}");
+    assert_eq!(server.cli(&["KEYS", "redprobe*"]), "");
+    assert_eq!(server.clients("redprobe").len(), 1, "the kept connection");
+}
+
+/// The oldest record of a run that began then or later.
+fn first_since(daemon: &Daemon, time: SystemTime) -> Value {
+    let mut found = None;
+    let came = poll_until(PATIENCE, || {
+        // Newest first.
+        let records = daemon.runs("?target=faulty&limit=1000");
+        found = records.into_iter().take_while(|record| started_at(record) >= time).last();
+        found.is_some()
+    });
+    assert!(came, "no run begins any more; the daemon's log:\n{}", daemon.log());
+    found.expect("it came")
+}
+
+fn started_at(record: &Value) -> SystemTime {
+    let text = record["started_at"].as_str().expect("a time");
+    humantime::parse_rfc3339(text).expect("a time as RFC 3339 has it")
+}
+
+/// The grid of an interval does not move: each record has a place on it to itself, and places without a record are
+/// those that the daemon says it missed.
+fn one_record_per_tick(daemon: &Daemon, target: &str) {
+    let label = format!("target=\"{target}\"");
+    let missed = daemon.metric("redprobe_schedule_missed_ticks_total", &[&label]).expect("it is counted");
+    let mut starts: Vec<_> =
+        daemon.runs(&format!("?target={target}&limit=1000")).iter().map(started_at).collect();
+    starts.sort_unstable();
+    let place = |start: &SystemTime| {
+        let since = start.duration_since(starts[0]).expect("the first one is the first");
+        (since.as_secs_f64() / EVERY.as_secs_f64()).round()
+    };
+    let places: Vec<_> = starts.iter().map(place).collect();
+    assert!(places.windows(2).all(|pair| pair[0] < pair[1]), "two records for a tick: {places:?}");
+    let empty = places[places.len() - 1] + 1.0 - places.len() as f64;
+    assert!(empty <= missed, "{missed} missed, and these have a record: {places:?}");
+}
