@@ -33,7 +33,7 @@ awk '
     print "  First results, as /metrics has them:"
     if (up != "") line("up", up == 1 ? "1: the last health check was answered" : "0: the last health check failed")
     if ("server_info" in ran)
-      line("server_info", sprintf("%d clients, %.1f MiB used, %s commands so far", clients, used / 1048576, thousands(commands)))
+      line("server_info", sprintf("%d client%s, %.1f MiB used, %s commands so far", clients, clients == 1 ? "" : "s", used / 1048576, thousands(commands)))
     count = split("basic sustained concurrent", phase, " "); split("set get del", operation, " ")
     for (i = 1; i <= count; i++) {
       text = ""
