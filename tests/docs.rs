@@ -104,6 +104,23 @@ fn make_targets_in_the_documents_exist() {
 }
 
 #[test]
+fn paths_in_the_documents_exist() {
+    const FOLDERS: [&str; 7] = ["src/", "crates/", "tests/", "scripts/", "config/", "fuzz/", ".ci/"];
+    let mut shown = 0;
+    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
+        let (_, prose) = parts(&read(document));
+        for code in prose.split('`').skip(1).step_by(2) {
+            if FOLDERS.iter().any(|folder| code.starts_with(folder)) && !code.contains(['<', ' ']) {
+                let there = Path::new(env!("CARGO_MANIFEST_DIR")).join(code).exists();
+                assert!(there, "{document} names {code}, which is not there");
+                shown += 1;
+            }
+        }
+    }
+    assert!(shown > 20, "only {shown} paths found: the reader is broken");
+}
+
+#[test]
 fn metrics_in_the_documents_are_in_the_catalogue() {
     let catalogue = redprobe(&["metrics", "--format", "json"]);
     let catalogue: serde_json::Value = serde_json::from_str(&catalogue).expect("the catalogue is JSON");
