@@ -19,7 +19,7 @@ demo: ## Run the daemon against a private redis-server (or TARGET=redis://…); 
 
 test: ## Install what the tests need and run all of them
 	@scripts/install-deps.sh redis
-	cargo test $(LOCKED) --workspace
+	cargo test $(LOCKED) --workspace --no-fail-fast
 
 check: test lint ## Everything CI checks: tests, format, lints, docs, metrics, licences
 
