@@ -25,6 +25,7 @@ use crate::{
     schedule::runner::{KeptConnection, RunLog},
 };
 
+pub mod catalogue;
 pub mod phases;
 
 /// One kind of probe.

@@ -7,7 +7,7 @@ use crate::config::{Job, Mistakes, Overrides, Plan, Schedule, settings::Span};
 
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<Exit> {
     let plan = Plan::load(args.config.as_deref(), &Overrides::default()).map_err(Mistakes)?;
-    super::print(&summary(&plan))?;
+    super::print(summary(&plan))?;
     Ok(Exit::Ok)
 }
 

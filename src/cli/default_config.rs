@@ -4,6 +4,6 @@ use super::Exit;
 use crate::config::default_file;
 
 pub(super) fn run() -> anyhow::Result<Exit> {
-    super::print(&default_file())?;
+    super::print(default_file())?;
     Ok(Exit::Ok)
 }

@@ -3,8 +3,12 @@
 //! Commands turn arguments into calls of the rest and results into text and an [`Exit`]. What they print is product;
 //! what they do belongs to `config`, `daemon`, `schedule` and `sink`.
 
-use std::path::PathBuf;
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod check;
@@ -225,7 +229,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Healthcheck(args) => healthcheck::run(&args).await,
         Command::Completions { shell } => {
             use clap::CommandFactory;
-            clap_complete::generate(shell, &mut Cli::command(), "redprobe", &mut std::io::stdout());
+            clap_complete::generate(shell, &mut Cli::command(), "redprobe", &mut io::stdout());
             Ok(Exit::Ok)
         }
     }
@@ -236,11 +240,11 @@ pub(crate) const NO_TARGET: &str = "no target is configured; write one, starting
      `redprobe default-config > redprobe.toml`, and pass it with --config redprobe.toml";
 
 /// Prints a result. A reader that has gone (`| head`) is no mistake.
-fn print(text: &str) -> anyhow::Result<()> {
-    use std::io::{ErrorKind, Write, stdout};
-    match stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
+fn print(text: impl AsRef<[u8]>) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot print"),
     }
 }
 

@@ -2,50 +2,24 @@
 
 use std::fmt::Write;
 
-use measure::{metric::MetricDef, report::ObjectiveDef};
 use serde_json::{Value as Json, json};
 
-use super::{Exit, Format, FormatArgs, metrics};
-use crate::{probe::ProbeKind, probes::PROBES};
+use super::{Exit, Format, FormatArgs};
+use crate::{
+    probe::{
+        ProbeKind,
+        catalogue::{self, flat},
+    },
+    probes::PROBES,
+};
 
 pub(super) fn run(args: &FormatArgs) -> anyhow::Result<Exit> {
     let text = match args.format {
         Format::Text => PROBES.iter().map(|kind| text(kind)).collect::<Vec<_>>().join("\n"),
-        Format::Json => {
-            super::json_text(&Json::from(PROBES.iter().map(|kind| json(kind)).collect::<Vec<_>>()))
-        }
+        Format::Json => super::json_text(&PROBES.iter().map(|kind| catalogue::probe(kind)).collect::<Json>()),
     };
-    super::print(&text)?;
+    super::print(text)?;
     Ok(Exit::Ok)
-}
-
-fn json(kind: &ProbeKind) -> Json {
-    let defaults = (kind.defaults)();
-    let settings = kind
-        .settings
-        .iter()
-        .map(|(name, doc)| json!({ "name": name, "doc": flat(doc), "default": defaults[name] }));
-    json!({
-        "name": kind.name,
-        "summary": kind.summary,
-        "effect": kind.effect,
-        "reach": kind.reach,
-        "settings": settings.collect::<Vec<_>>(),
-        "objectives": kind.objectives.iter().map(|objective| objective_json(objective)).collect::<Vec<_>>(),
-        "metrics": kind.metrics.iter().map(|metric| metrics::json(metric)).collect::<Vec<_>>(),
-    })
-}
-
-fn objective_json(objective: &ObjectiveDef) -> Json {
-    json!({
-        "name": objective.name,
-        "phrase": objective.phrase,
-        "help": flat(objective.help),
-        "direction": objective.direction,
-        "unit": objective.unit,
-        "severity": objective.severity,
-        "limit": objective.limit,
-    })
 }
 
 fn text(kind: &ProbeKind) -> String {
@@ -68,17 +42,7 @@ fn text(kind: &ProbeKind) -> String {
         writeln!(out, "  objective  {name} {direction} {limit} {unit} ({severity}): {help}").ok();
     }
     for metric in kind.metrics {
-        writeln!(out, "  metric     {}: {}", metric.name, help(metric)).ok();
+        writeln!(out, "  metric     {}: {}", metric.name, flat(metric.help)).ok();
     }
     out
-}
-
-/// Help on one line.
-fn help(metric: &MetricDef) -> String {
-    flat(metric.help)
-}
-
-/// A doc comment on one line.
-pub(super) fn flat(doc: &str) -> String {
-    doc.split_whitespace().collect::<Vec<_>>().join(" ")
 }

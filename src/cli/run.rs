@@ -3,11 +3,7 @@
 //! What to run is the configuration's to say (`Plan::for_run`), how a run goes the runner's. Here is what a person sees of
 //! it: progress, the report, files and the exit code.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
 use measure::clock;
@@ -126,7 +122,7 @@ fn report(args: &RunArgs, records: &[Arc<Record>], code: i32) -> anyhow::Result<
     match &args.output {
         Some(path) if path.extension().is_some_and(|extension| extension == "txt") => write(path, &text()),
         Some(path) => write(path, &json),
-        None => print(&match args.format {
+        None => super::print(match args.format {
             Format::Json => json,
             Format::Text => text(),
         }),
@@ -135,15 +131,6 @@ fn report(args: &RunArgs, records: &[Arc<Record>], code: i32) -> anyhow::Result<
 
 fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     files::replace(path, content).with_context(|| format!("{}: cannot write the report", path.display()))
-}
-
-/// A reader that has seen enough, such as `head`, is no failure.
-fn print(content: &[u8]) -> anyhow::Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(content).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("cannot print the report"),
-    }
 }
 
 fn exit(code: i32) -> Exit {

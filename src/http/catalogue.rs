@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use measure::{clock::unix_seconds, report::ObjectiveDef};
+use measure::clock::unix_seconds;
 use serde_json::{Value, json};
 
 use crate::{
     config::{Job, Schedule},
     daemon::Daemon,
-    probe::ProbeKind,
+    probe::catalogue,
     probes::PROBES,
     sink::history::History,
 };
@@ -72,37 +72,5 @@ pub(super) fn schedule(schedule: &Schedule) -> String {
 
 /// Every probe that there is: effects, settings with their defaults, objectives, metrics.
 pub(super) async fn probes() -> Json<Value> {
-    Json(json!({ "probes": PROBES.iter().map(|kind| probe(kind)).collect::<Vec<_>>() }))
-}
-
-fn probe(kind: &ProbeKind) -> Value {
-    let defaults = (kind.defaults)();
-    let settings = kind
-        .settings
-        .iter()
-        .map(|(name, doc)| json!({ "name": name, "doc": doc.trim(), "default": defaults.get(*name) }));
-    let metrics = kind
-        .metrics
-        .iter()
-        .map(|def| json!({ "name": def.name, "type": def.kind, "labels": def.labels, "help": def.help() }));
-    json!({
-        "name": kind.name,
-        "summary": kind.summary,
-        "effect": kind.effect,
-        "reach": kind.reach,
-        "settings": settings.collect::<Vec<_>>(),
-        "objectives": kind.objectives.iter().map(|def| objective(def)).collect::<Vec<_>>(),
-        "metrics": metrics.collect::<Vec<_>>(),
-    })
-}
-
-fn objective(def: &ObjectiveDef) -> Value {
-    json!({
-        "name": def.name,
-        "help": def.help,
-        "direction": def.direction,
-        "unit": def.unit,
-        "severity": def.severity,
-        "limit": def.limit,
-    })
+    Json(json!({ "probes": PROBES.iter().map(|kind| catalogue::probe(kind)).collect::<Vec<_>>() }))
 }

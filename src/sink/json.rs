@@ -14,7 +14,7 @@ use measure::{
 use serde::Serialize;
 
 use super::Record;
-use crate::verdict::{Grade, Objective, Outcome};
+use crate::verdict::{self, Grade, Objective, Outcome};
 
 /// Version of this shape; it grows when a field changes its meaning.
 pub const SCHEMA: u32 = 1;
@@ -125,7 +125,7 @@ pub fn run_with_log(record: &Record) -> Run<'_> {
 pub fn suite(records: &[Arc<Record>], exit_code: i32) -> Suite<'_> {
     Suite {
         schema: SCHEMA,
-        grade: records.iter().filter_map(|record| record.grade).max(),
+        grade: verdict::suite_grade(records.iter().map(|record| record.grade)),
         exit_code,
         runs: records.iter().map(|record| run(record)).collect(),
     }
