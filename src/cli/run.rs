@@ -66,9 +66,7 @@ struct Suite<'a> {
 impl Suite<'_> {
     /// Runs one job and shows how far it is, until it is done or somebody wants it to stop.
     async fn see(&mut self, job: &Arc<Job>) -> Arc<Record> {
-        let (probe, target, variant) = job.key();
-        let variant = if variant.is_empty() { String::new() } else { format!(" ({variant})") };
-        let mut shown = progress::Shown::new(format!("{probe}{variant} on {target}"));
+        let mut shown = progress::Shown::new(job.to_string());
         let runner = Arc::clone(self.runner);
         let mut record = std::pin::pin!(runner.tick(job, Trigger::Manual));
         let mut refresh = tokio::time::interval(progress::REFRESH);
@@ -105,10 +103,9 @@ impl Suite<'_> {
 /// Prints the report, or writes it where it was asked for.
 fn report(args: &RunArgs, records: &[Arc<Record>], code: i32) -> anyhow::Result<()> {
     for record in records {
-        let (probe, target, _) = record.job.key();
         // The runner itself logs the other outcomes.
         if matches!(record.outcome, Outcome::Passed | Outcome::Skipped) {
-            tracing::info!("{probe} on {target}: {}: {}", record.outcome.as_str(), record.conclusion);
+            tracing::info!("{}: {}: {}", record.job, record.outcome.as_str(), record.conclusion);
         }
     }
     let mut json =

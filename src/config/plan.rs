@@ -206,6 +206,16 @@ impl Job {
     }
 }
 
+/// "throughput (nightly) on staging": as people know it.
+impl std::fmt::Display for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.key() {
+            (probe, target, "") => write!(f, "{probe} on {target}"),
+            (probe, target, variant) => write!(f, "{probe} ({variant}) on {target}"),
+        }
+    }
+}
+
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Job").field("name", &self.name).field("key", &self.key()).finish_non_exhaustive()

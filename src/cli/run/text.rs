@@ -36,13 +36,11 @@ fn run(record: &Record) -> String {
 }
 
 fn heading(record: &Record) -> String {
-    let (probe, target, variant) = record.job.key();
-    let variant = if variant.is_empty() { String::new() } else { format!(" ({variant})") };
     let grade = record.grade.map_or_else(String::new, |grade| format!("{}, ", grade.as_str()));
     let took = human::value(record.took.as_secs_f64(), Unit::Seconds);
     let outcome = record.outcome.as_str();
     let reason = record.reason.map_or_else(String::new, |reason| format!(" ({reason})"));
-    format!("{probe}{variant} on {target}: {grade}{outcome}{reason} after {took}\n  {}\n", record.conclusion)
+    format!("{}: {grade}{outcome}{reason} after {took}\n  {}\n", record.job, record.conclusion)
 }
 
 fn operations(operations: &[Operation]) -> String {
