@@ -156,6 +156,21 @@ impl Room {
     }
 }
 
+/// A job that writes keys, says when it has, and never ends by itself.
+fn endless(kind: &'static ProbeKind, target: &Arc<Target>) -> (Arc<Job>, Arc<Notify>) {
+    let begun = Arc::new(Notify::new());
+    let says = Arc::clone(&begun);
+    let job = job(kind, target, PATIENCE, move |cx| {
+        let says = Arc::clone(&says);
+        Box::pin(async move {
+            write_keys(cx).await?;
+            says.notify_one();
+            std::future::pending().await
+        })
+    });
+    (job, begun)
+}
+
 /// A job that says when it has begun, and ends when it is told to.
 struct Held {
     job: Arc<Job>,

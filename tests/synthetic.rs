@@ -11,7 +11,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use measure::{
     Effect, ProbeError, Reason,
-    conn::{Address, Endpoint},
+    conn::Endpoint,
     facts::{Flavour, ServerFacts},
     keys::CleanUp,
     latency::{BucketCounts, Latency, Recorder},
@@ -64,18 +64,9 @@ pub(crate) static HEALTH: ProbeKind = kind("health", Effect::Observe, &[]);
 
 /// A target that allows everything.
 pub(crate) fn target(name: &str) -> Arc<Target> {
-    let endpoint = Endpoint {
-        address: Address::Tcp("127.0.0.1".into(), 1),
-        tls: None,
-        username: None,
-        password: None,
-        database: 0,
-        connect_timeout: Duration::from_secs(1),
-        response_timeout: Duration::from_secs(1),
-    };
     Arc::new(Target {
         name: name.into(),
-        endpoint,
+        endpoint: Endpoint::parse("redis://127.0.0.1:1").expect("a URL"),
         environment: "test".into(),
         allow: Effect::Load,
         profile: Profile::Mixed,

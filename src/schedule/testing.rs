@@ -3,11 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
-use measure::{
-    Effect, ProbeError,
-    conn::{Address, Endpoint},
-    report::Report,
-};
+use measure::{Effect, ProbeError, conn::Endpoint, report::Report};
 
 use crate::{
     config::{Job, Profile, Schedule, Target},
@@ -46,15 +42,7 @@ impl DynProbe for Nothing {
 pub(crate) fn target(name: &str, allow: Effect) -> Arc<Target> {
     Arc::new(Target {
         name: name.to_owned(),
-        endpoint: Endpoint {
-            address: Address::Tcp("127.0.0.1".to_owned(), 1),
-            tls: None,
-            username: None,
-            password: None,
-            database: 0,
-            connect_timeout: Duration::from_secs(1),
-            response_timeout: Duration::from_secs(1),
-        },
+        endpoint: Endpoint::parse("redis://127.0.0.1:1").expect("a URL"),
         environment: String::new(),
         allow,
         profile: Profile::default(),

@@ -46,16 +46,7 @@ async fn a_probe_that_panics_becomes_a_record_and_the_next_run_is_fine() {
 #[tokio::test]
 async fn a_stop_cancels_cleans_up_and_lets_nothing_begin() {
     let bench = Bench::new();
-    let begun = Arc::new(Notify::new());
-    let says = Arc::clone(&begun);
-    let job = job(&LOADING, &bench.target(), PATIENCE, move |cx| {
-        let says = Arc::clone(&says);
-        Box::pin(async move {
-            write_keys(cx).await?;
-            says.notify_one();
-            std::future::pending().await
-        })
-    });
+    let (job, begun) = endless(&LOADING, &bench.target());
     let id = bench.runner.start(&job, Trigger::Manual);
     tokio::time::timeout(PATIENCE, begun.notified()).await.unwrap();
     assert_eq!(bench.runner.running().iter().map(|run| run.id.as_str()).collect::<Vec<_>>(), [id.as_str()]);

@@ -56,16 +56,7 @@ async fn another_process_with_the_same_state_directory_is_kept_out_without_the_s
 #[tokio::test]
 async fn a_server_that_stops_answering_halts_the_load() {
     let bench = Bench::new();
-    let begun = Arc::new(Notify::new());
-    let says = Arc::clone(&begun);
-    let job = job(&LOADING, &bench.target(), PATIENCE, move |cx| {
-        let says = Arc::clone(&says);
-        Box::pin(async move {
-            write_keys(cx).await?;
-            says.notify_one();
-            std::future::pending().await
-        })
-    });
+    let (job, begun) = endless(&LOADING, &bench.target());
     let runner = Arc::clone(&bench.runner);
     let run = tokio::spawn(async move { runner.tick(&job, Trigger::Manual).await });
     tokio::time::timeout(PATIENCE, begun.notified()).await.unwrap();
