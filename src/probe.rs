@@ -3,7 +3,7 @@
 //! A probe returns data and does nothing else. Permits, deadlines, clean-up, judgement and publishing are the runner's;
 //! the probes themselves are in `probes/`.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use measure::{
@@ -26,6 +26,7 @@ use crate::{
 };
 
 pub mod catalogue;
+pub mod figures;
 pub mod phases;
 
 /// One kind of probe.
@@ -70,6 +71,33 @@ pub struct SettingError {
     pub setting: &'static str,
     /// What is wrong, what was expected, how to mend it.
     pub message: String,
+}
+
+/// What is wrong with a probe's settings, gathered so that all of it is said at once.
+#[derive(Debug, Default)]
+pub struct SettingErrors(Vec<SettingError>);
+
+impl SettingErrors {
+    /// Adds `message`, which says what was expected, unless the setting `holds`.
+    pub fn check(&mut self, holds: bool, setting: &'static str, message: &str) {
+        if !holds {
+            self.0.push(SettingError { setting, message: message.to_owned() });
+        }
+    }
+
+    /// Adds an error unless the number is in the range.
+    pub fn check_range(&mut self, number: u64, range: RangeInclusive<u64>, setting: &'static str) {
+        let expected = format!("expected {} to {}", range.start(), range.end());
+        self.check(range.contains(&number), setting, &expected);
+    }
+
+    /// The probe, where nothing is wrong.
+    ///
+    /// # Errors
+    /// Everything that was added.
+    pub fn or<P>(self, probe: P) -> Result<P, Vec<SettingError>> {
+        if self.0.is_empty() { Ok(probe) } else { Err(self.0) }
+    }
 }
 
 /// What a run takes from the server at the most.

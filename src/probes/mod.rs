@@ -1,7 +1,7 @@
 //! THE REGISTRY: one line per probe. Every other list (config keys, docs, catalogue, default config) comes from it.
 //!
-//! A probe is one file here: settings, metrics, objectives, probe, unit tests. What two probes share belongs to the
-//! measuring core, not here.
+//! A probe is one file here, or one folder: settings, metrics, objectives, probe, unit tests. What two probes share belongs
+//! to `probe` or to the measuring core, not here.
 
 use crate::probe::ProbeKind;
 

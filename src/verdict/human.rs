@@ -47,6 +47,12 @@ pub fn things(number: u64, singular: &str) -> String {
     format!("{} {singular}{plural}", count(number))
 }
 
+/// Findings as one sentence.
+#[must_use]
+pub fn sentence(findings: &[String]) -> String {
+    format!("{}.", findings.join("; "))
+}
+
 fn with_digits(value: f64, unit: Unit, digits: i32) -> String {
     if !value.is_finite() {
         return "unknown".to_owned();

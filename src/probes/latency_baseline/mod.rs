@@ -12,8 +12,8 @@ use measure::{
 use crate::{
     config::settings::{Size, Span},
     probe::{
-        Needs, Probe, ProbeCx, SettingError,
-        phases::{self as shared, Phases},
+        Needs, Probe, ProbeCx, SettingError, SettingErrors, figures,
+        phases::{MAX_VALUE_SIZE, Phases},
     },
     settings,
     verdict::human,
@@ -57,16 +57,6 @@ settings! {
         op_timeout: Span = Span::secs(5),
     }
 }
-
-static ERRORS: ObjectiveDef = ObjectiveDef {
-    name: "error_ratio",
-    phrase: "the error ratio",
-    help: "Failed share of all attempts, every phase together. A healthy server fails none.",
-    direction: Direction::Max,
-    unit: Unit::Ratio,
-    severity: Severity::Critical,
-    limit: 0.0,
-};
 
 static BASIC_P95: ObjectiveDef = ObjectiveDef {
     name: "basic_p95",
@@ -132,30 +122,29 @@ impl Probe for LatencyBaseline {
     const REACH: Effect = Effect::Load;
     const METRICS: &'static [&'static MetricDef] = METRICS;
     const OBJECTIVES: &'static [&'static ObjectiveDef] =
-        &[&ERRORS, &BASIC_P95, &SUSTAINED_P99, &SUSTAINED_ACHIEVED, &CONCURRENT_P95, &RECOVERY];
+        &[&figures::ERROR_RATIO, &BASIC_P95, &SUSTAINED_P99, &SUSTAINED_ACHIEVED, &CONCURRENT_P95, &RECOVERY];
     type Settings = Settings;
 
     fn new(settings: Settings) -> Result<Self, Vec<SettingError>> {
-        let mut errors = Vec::new();
-        let mut check = |holds: bool, setting, message: &str| {
-            if !holds {
-                errors.push(SettingError { setting, message: message.to_owned() });
-            }
-        };
+        let mut errors = SettingErrors::default();
         let Settings { rate, iterations, workers, ops_per_worker, connects, .. } = settings;
-        check(
+        errors.check(
             rate > 0.0 && rate <= MAX_RATE,
             "rate",
             "expected 1 to 1000 operations per second; `throughput` goes beyond",
         );
-        check((1..=1_000_000).contains(&iterations), "iterations", "expected 1 to 1000000");
-        check((1..=1_000).contains(&connects), "connects", "expected 1 to 1000");
-        check((1..=1_000).contains(&workers), "workers", "expected 1 to 1000");
-        check((1..=1_000_000).contains(&ops_per_worker), "ops_per_worker", "expected 1 to 1000000");
-        check((1..=MAX_VALUE).contains(&settings.value_size.0), "value_size", "expected 1B to 1MB");
-        check(!settings.sustained.0.is_zero(), "sustained", "expected more than 0, such as \"30s\"");
-        check(!settings.op_timeout.0.is_zero(), "op_timeout", "expected more than 0, such as \"5s\"");
-        if errors.is_empty() { Ok(Self { settings }) } else { Err(errors) }
+        errors.check_range(iterations, 1..=1_000_000, "iterations");
+        errors.check_range(connects, 1..=1_000, "connects");
+        errors.check_range(workers, 1..=1_000, "workers");
+        errors.check_range(ops_per_worker, 1..=1_000_000, "ops_per_worker");
+        errors.check(
+            (1..=MAX_VALUE_SIZE).contains(&settings.value_size.0),
+            "value_size",
+            "expected 1B to 1MB",
+        );
+        errors.check(!settings.sustained.0.is_zero(), "sustained", "expected more than 0, such as \"30s\"");
+        errors.check(!settings.op_timeout.0.is_zero(), "op_timeout", "expected more than 0, such as \"5s\"");
+        errors.or(Self { settings })
     }
 
     fn quick(settings: &mut Settings) {
@@ -196,23 +185,21 @@ impl Probe for LatencyBaseline {
 
 /// Operations per second that still count as a bounded rate.
 const MAX_RATE: f64 = 1_000.0;
-/// Largest value; a larger one measures the network.
-const MAX_VALUE: u64 = 1 << 20;
 
 fn observe(report: &mut Report) {
-    if let Some(ratio) = shared::error_ratio(report) {
-        report.observe(&ERRORS, ratio);
+    if let Some(ratio) = figures::error_ratio(report) {
+        report.observe(&figures::ERROR_RATIO, ratio);
     }
     for (phase, quantile, objective) in [
         ("basic", "0.95", &BASIC_P95),
         ("sustained", "0.99", &SUSTAINED_P99),
         ("concurrent", "0.95", &CONCURRENT_P95),
     ] {
-        if shared::ran(report, phase) {
-            report.observe_if(objective, shared::slowest_quantile(report, phase, quantile));
+        if figures::ran(report, phase) {
+            report.observe_if(objective, figures::slowest_quantile(report, phase, quantile));
         }
     }
-    if let Some(ratio) = shared::achieved_ratio(report, "sustained") {
+    if let Some(ratio) = figures::achieved_ratio(report, "sustained") {
         report.observe(&SUSTAINED_ACHIEVED, ratio);
         report.set(&ACHIEVED, ratio);
     }
@@ -225,17 +212,17 @@ fn observe(report: &mut Report) {
 
 /// "GET takes 0.05 ms one by one (p95 0.08 ms); p99 at 100 ops/s is 0.3 ms, …"
 fn conclusion(report: &Report) -> String {
-    let mut parts: Vec<String> = shared::worst_failure(report).into_iter().collect();
+    let mut parts: Vec<String> = figures::worst_failure(report).into_iter().collect();
     if let Some(get) = report.operation("basic", "get").filter(|get| get.ok > 0) {
         let median = human::seconds_or_dash(get.service.p50.or(get.service.mean));
         let rate =
-            human::value(shared::per_second(report, "basic").unwrap_or_default(), Unit::OperationsPerSecond);
+            human::value(figures::per_second(report, "basic").unwrap_or_default(), Unit::OperationsPerSecond);
         parts.push(format!("GET takes {median} one by one, {rate} over one connection"));
     }
-    if let Some(p99) = shared::slowest_quantile(report, "sustained", "0.99") {
+    if let Some(p99) = figures::slowest_quantile(report, "sustained", "0.99") {
         parts.push(format!("p99 at a steady rate is {}", human::value(p99, Unit::Seconds)));
     }
-    if let Some(p95) = shared::slowest_quantile(report, "concurrent", "0.95") {
+    if let Some(p95) = figures::slowest_quantile(report, "concurrent", "0.95") {
         parts.push(format!("p95 of concurrent workers is {}", human::value(p95, Unit::Seconds)));
     }
     if report.doubts.contains(&Doubt::TooFewSamples) {
@@ -244,9 +231,7 @@ fn conclusion(report: &Report) -> String {
     if parts.is_empty() {
         return "Nothing was measured.".to_owned();
     }
-    let mut text = parts.join("; ");
-    text.push('.');
-    text
+    human::sentence(&parts)
 }
 
 #[cfg(test)]

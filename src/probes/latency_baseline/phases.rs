@@ -14,10 +14,7 @@ use measure::{
 };
 
 use super::{CONNECT, LatencyBaseline, MEMORY_GROWTH, MEMORY_MEAN};
-use crate::probe::{
-    Needs, ProbeCx,
-    phases::{self as shared, Phases},
-};
+use crate::probe::{Needs, ProbeCx, phases::Phases};
 
 /// Keys that the cycle of SET, GET and DEL goes round in; it keeps one per worker at a time.
 const CYCLE_KEYS: u64 = 100;
@@ -227,7 +224,7 @@ impl LatencyBaseline {
             if recovery >= 1.0 - RECOVERED || waited >= RECOVERY.0 || phases.interrupted() {
                 return;
             }
-            shared::pause(cx, RECOVERY.1).await;
+            phases.pause(RECOVERY.1).await;
         }
     }
 

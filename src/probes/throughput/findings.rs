@@ -5,7 +5,7 @@
 use measure::report::{Direction, LoopKind, ObjectiveDef, Report, Severity, Unit};
 
 use super::ALL;
-use crate::{probe::phases as shared, verdict::human};
+use crate::{probe::figures, verdict::human};
 
 measure::metrics! {
     /// How much less the last fifth of the sustained phase did than the first; below 0 where it did more.
@@ -21,16 +21,6 @@ measure::metrics! {
     /// Share of key lookups on the server that found their key while a phase ran.
     gauge HITS = "redprobe_throughput_hit_ratio" [phase];
 }
-
-static ERRORS: ObjectiveDef = ObjectiveDef {
-    name: "error_ratio",
-    phrase: "the error ratio",
-    help: "Failed share of all attempts, every phase together. A healthy server fails none.",
-    direction: Direction::Max,
-    unit: Unit::Ratio,
-    severity: Severity::Critical,
-    limit: 0.0,
-};
 
 static BASELINE: ObjectiveDef = ObjectiveDef {
     name: "baseline_throughput",
@@ -124,7 +114,7 @@ static BENCHMARK_THROUGHPUT: ObjectiveDef = ObjectiveDef {
 
 /// Every objective, in the order of the phases.
 pub(super) const OBJECTIVES: &[&ObjectiveDef] = &[
-    &ERRORS,
+    &figures::ERROR_RATIO,
     &BASELINE,
     &SUSTAINED_ACHIEVED,
     &SUSTAINED_P99,
@@ -138,8 +128,8 @@ pub(super) const OBJECTIVES: &[&ObjectiveDef] = &[
 
 /// Adds measurements, observed objectives, metrics and the conclusion to a report that has its operations.
 pub(super) fn add(report: &mut Report) {
-    if let Some(ratio) = shared::error_ratio(report) {
-        report.observe(&ERRORS, ratio);
+    if let Some(ratio) = figures::error_ratio(report) {
+        report.observe(&figures::ERROR_RATIO, ratio);
     }
     sustained(report);
     scaling(report);
@@ -154,15 +144,15 @@ pub(super) fn add(report: &mut Report) {
 }
 
 fn sustained(report: &mut Report) {
-    if !shared::ran(report, "sustained") {
+    if !figures::ran(report, "sustained") {
         return;
     }
     if is_loop(report, "sustained", LoopKind::Open) {
-        let ratio = shared::achieved_ratio(report, "sustained").unwrap_or_default();
+        let ratio = figures::achieved_ratio(report, "sustained").unwrap_or_default();
         report.observe(&SUSTAINED_ACHIEVED, ratio);
         report.set(&ACHIEVED, ratio);
     }
-    report.observe_if(&SUSTAINED_P99, shared::slowest_quantile(report, "sustained", "0.99"));
+    report.observe_if(&SUSTAINED_P99, figures::slowest_quantile(report, "sustained", "0.99"));
     let seconds: Vec<f64> = report
         .timeline
         .iter()
@@ -189,11 +179,11 @@ fn scaling(report: &mut Report) {
     if !is_loop(report, "baseline", LoopKind::Closed) {
         return;
     }
-    let one = shared::per_second(report, "baseline").unwrap_or_default();
+    let one = figures::per_second(report, "baseline").unwrap_or_default();
     report.observe(&BASELINE, one);
     if one > 0.0
         && is_loop(report, "concurrent", LoopKind::Closed)
-        && let Some(all) = shared::per_second(report, "concurrent")
+        && let Some(all) = figures::per_second(report, "concurrent")
     {
         report.measure("scaling", all / one, Unit::Count);
         report.set(&SCALING, all / one);
@@ -202,14 +192,14 @@ fn scaling(report: &mut Report) {
 }
 
 fn benchmark(report: &mut Report) {
-    let Some(rate) = shared::per_second(report, "benchmark") else { return };
+    let Some(rate) = figures::per_second(report, "benchmark") else { return };
     report.observe(&BENCHMARK_THROUGHPUT, rate);
-    report.observe_if(&BENCHMARK_MEAN, shared::mean_response(report, "benchmark"));
-    report.observe_if(&BENCHMARK_P99, shared::slowest_quantile(report, "benchmark", "0.99"));
+    report.observe_if(&BENCHMARK_MEAN, figures::mean_response(report, "benchmark"));
+    report.observe_if(&BENCHMARK_P99, figures::slowest_quantile(report, "benchmark", "0.99"));
 }
 
 fn is_loop(report: &Report, phase: &str, kind: LoopKind) -> bool {
-    shared::ran(report, phase)
+    figures::ran(report, phase)
         && report.operations.iter().filter(|o| o.phase == phase).all(|o| o.loop_kind == kind)
 }
 
@@ -252,15 +242,15 @@ fn mean(values: &[f64]) -> f64 {
 fn conclusion(report: &Report) -> String {
     let mut rates = Vec::new();
     for phase in ALL {
-        let Some(rate) = shared::per_second(report, phase.name()) else { continue };
+        let Some(rate) = figures::per_second(report, phase.name()) else { continue };
         let mut text = format!("{} {}", phase.name(), human::value(rate, Unit::OperationsPerSecond));
         if is_loop(report, phase.name(), LoopKind::Open) {
-            let achieved = shared::achieved_ratio(report, phase.name()).unwrap_or_default();
+            let achieved = figures::achieved_ratio(report, phase.name()).unwrap_or_default();
             text.push_str(&format!(" ({} of the rate offered)", human::value(achieved, Unit::Ratio)));
         }
         rates.push(text);
     }
-    let mut parts: Vec<String> = shared::worst_failure(report).into_iter().collect();
+    let mut parts: Vec<String> = figures::worst_failure(report).into_iter().collect();
     parts.push(rates.join(", "));
     if let Some(scaling) = report.measurements.get("scaling") {
         parts.push(format!(
@@ -268,9 +258,7 @@ fn conclusion(report: &Report) -> String {
             human::value(scaling.value, Unit::Count)
         ));
     }
-    let mut text = parts.join("; ");
-    text.push('.');
-    text
+    human::sentence(&parts)
 }
 
 #[cfg(test)]

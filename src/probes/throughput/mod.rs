@@ -18,7 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::settings::{Size, Span},
-    probe::{Needs, Probe, ProbeCx, SettingError, phases::Phases},
+    probe::{
+        Needs, Probe, ProbeCx, SettingError, SettingErrors,
+        phases::{MAX_VALUE_SIZE, Phases},
+    },
     settings,
 };
 
@@ -99,8 +102,6 @@ const HOPELESS: f64 = 0.95;
 const FILL_PIPELINE: usize = 16;
 /// Keys that a number of nine digits can tell apart.
 const MAX_KEYS: u64 = 1_000_000_000;
-/// Largest value; a larger one measures the network.
-const MAX_VALUE: u64 = 1 << 20;
 
 /// The probe.
 #[derive(Debug)]
@@ -118,41 +119,44 @@ impl Probe for Throughput {
     type Settings = Settings;
 
     fn new(settings: Settings) -> Result<Self, Vec<SettingError>> {
-        let mut errors = Vec::new();
-        let mut check = |holds: bool, setting, message: &str| {
-            if !holds {
-                errors.push(SettingError { setting, message: message.to_owned() });
-            }
-        };
+        let mut errors = SettingErrors::default();
         let Settings {
             phases, connections, workers, pipeline, ops_per_worker, benchmark_workers, mix, ..
         } = &settings;
         let once = phases.iter().enumerate().all(|(index, phase)| !phases[..index].contains(phase));
-        check(!phases.is_empty() && once, "phases", "expected at least one phase, and each at most once");
-        check(
+        errors.check(
+            !phases.is_empty() && once,
+            "phases",
+            "expected at least one phase, and each at most once",
+        );
+        errors.check(
             settings.duration.is_none_or(|span| !span.0.is_zero()),
             "duration",
             "expected more than 0, such as \"30s\"",
         );
-        check(
+        errors.check(
             settings.rate.is_none_or(|rate| (0.0..=1e7).contains(&rate)),
             "rate",
             "expected 0 (closed loop) to 10000000",
         );
-        check((1..=10_000).contains(connections), "connections", "expected 1 to 10000");
-        check((1..=10_000).contains(workers), "workers", "expected 1 to 10000");
-        check((1..=10_000).contains(pipeline), "pipeline", "expected 1 to 10000");
-        check((1..=100_000_000).contains(ops_per_worker), "ops_per_worker", "expected 1 to 100000000");
-        check((1..=10_000).contains(benchmark_workers), "benchmark_workers", "expected 1 to 10000");
-        check(
+        errors.check_range(*connections, 1..=10_000, "connections");
+        errors.check_range(*workers, 1..=10_000, "workers");
+        errors.check_range(*pipeline, 1..=10_000, "pipeline");
+        errors.check_range(*ops_per_worker, 1..=100_000_000, "ops_per_worker");
+        errors.check_range(*benchmark_workers, 1..=10_000, "benchmark_workers");
+        errors.check(
             mix.read + mix.write + mix.delete > 0,
             "mix",
             "expected at least one weight above 0, as in { read = 70, write = 25, delete = 5 }",
         );
-        check((1..=MAX_VALUE).contains(&settings.value_size.0), "value_size", "expected 1B to 1MB");
-        check((1..=MAX_KEYS).contains(&settings.key_space), "key_space", "expected 1 to 1000000000");
-        check(!settings.op_timeout.0.is_zero(), "op_timeout", "expected more than 0, such as \"5s\"");
-        if errors.is_empty() { Ok(Self { settings }) } else { Err(errors) }
+        errors.check(
+            (1..=MAX_VALUE_SIZE).contains(&settings.value_size.0),
+            "value_size",
+            "expected 1B to 1MB",
+        );
+        errors.check_range(settings.key_space, 1..=MAX_KEYS, "key_space");
+        errors.check(!settings.op_timeout.0.is_zero(), "op_timeout", "expected more than 0, such as \"5s\"");
+        errors.or(Self { settings })
     }
 
     fn quick(settings: &mut Settings) {
