@@ -202,10 +202,18 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure of this reason with this text.
+    /// A failure of this reason with this text, made one line of bounded length.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self { reason, message: one_line(&message.into()) }
     }
+}
+
+/// Longest text of a failure, in characters: a server may send any amount of it.
+const LONGEST: usize = 1_000;
+
+/// A server's words as they may be shown: a line break would look like a line of the log, an escape steer a terminal.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 impl From<io::Error> for Failure {
@@ -379,6 +387,13 @@ mod tests {
         ] {
             assert_eq!(Reason::from_error_line(line), reason, "{line}");
         }
+    }
+
+    #[test]
+    fn a_text_is_one_line_of_bounded_length() {
+        let failure = Failure::new(Reason::Other, "ERR a\n2026-01-01 ERROR forged\r\u{1b}[31m");
+        assert_eq!(failure.message, "ERR a 2026-01-01 ERROR forged  [31m");
+        assert_eq!(Failure::new(Reason::Other, "é".repeat(1_000_000)).message.chars().count(), 1_000);
     }
 
     fn tls(error: rustls::Error) -> Reason {

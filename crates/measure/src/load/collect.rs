@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::{self, Instant},
-    error::{Failure, Reason},
+    error::{Failure, Reason, one_line},
     latency::Recorder,
     report::{LoopKind, Operation, ReportedError, TimelinePoint},
 };
@@ -267,7 +267,10 @@ impl Collector {
             examples.entry(failure.reason).or_insert_with(|| (failure.message.clone(), 0)).1 += 1;
         }
         let phase = self.plan.phase;
-        let report = |(reason, (message, count))| ReportedError { phase, reason, message, count };
+        let report = |(reason, (message, count)): (_, (String, _))| {
+            let message = one_line(&message);
+            ReportedError { phase, reason, message, count }
+        };
         examples.into_iter().map(report).collect()
     }
 }
