@@ -16,6 +16,7 @@ use measure::{
     conn::{self, Endpoint},
     keys::CleanUp,
     lease::Lease,
+    load::Progress,
     report::{Doubt, Report},
 };
 use redprobe::{

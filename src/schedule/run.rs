@@ -301,11 +301,16 @@ fn may_be_a_restart(result: &Result<Report, ProbeError>) -> bool {
     }
 }
 
-/// Renews the lease until it is lost.
+/// Renews the lease, and with each phase that begins, until it is lost: it may have been evicted meanwhile.
 async fn keep_lease(cx: &ProbeCx, conn: &mut MultiplexedConnection, lease: &mut Lease) -> Failure {
     let mut held_until = clock::now() + LEASE;
+    let mut progress = cx.control.progress.subscribe();
     loop {
-        tokio::time::sleep(RENEW).await;
+        let phase = progress.borrow_and_update().phase;
+        tokio::select! {
+            () = tokio::time::sleep(RENEW) => {}
+            _ = progress.wait_for(|now| now.phase != phase) => {}
+        }
         match lease.renew(conn).await {
             Ok(()) => held_until = clock::now() + LEASE,
             Err(failure) if failure.reason == Reason::Lease || clock::now() >= held_until => return failure,

@@ -41,6 +41,36 @@ async fn who_loses_the_lease_halts() {
 }
 
 #[tokio::test]
+async fn the_lease_is_looked_at_again_when_a_phase_begins() {
+    let bench = Bench::new();
+    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (says, waits) = (Arc::clone(&begun), Arc::clone(&go_on));
+    let job = job(&LOADING, &bench.target(), PATIENCE, move |cx| {
+        let (says, waits) = (Arc::clone(&says), Arc::clone(&waits));
+        Box::pin(async move {
+            says.notify_one();
+            waits.notified().await;
+            cx.control.progress.send_replace(Progress { phase: "second", ..Progress::default() });
+            // Over before the lease would be renewed by its own clock.
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            Ok(Report::default())
+        })
+    });
+    let runner = Arc::clone(&bench.runner);
+    let run = tokio::spawn(async move { runner.tick(&job, Trigger::Manual).await });
+    tokio::time::timeout(PATIENCE, begun.notified()).await.unwrap();
+    assert_eq!(bench.redis.cli(&["FLUSHALL"]), "OK");
+    go_on.notify_one();
+    let record = run.await.unwrap();
+    assert_eq!(
+        (record.outcome, record.reason),
+        (Outcome::Halted, Some(Reason::Lease)),
+        "{}",
+        record.conclusion
+    );
+}
+
+#[tokio::test]
 async fn another_process_with_the_same_state_directory_is_kept_out_without_the_server() {
     let bench = Bench::new();
     let held = held(&LOADING, &bench.target());
