@@ -36,6 +36,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
         timeout: args.timeout.clone(),
     };
     let plan = Plan::for_run(args.config.config.as_deref(), &request).map_err(Mistakes)?;
+    if let Some(path) = &args.output {
+        files::is_replaceable(path).with_context(|| cannot_write(path))?;
+    }
     telemetry::start(&plan.log, &args.log)?;
     let mut signals = Signals::take().context("cannot listen for signals")?;
     let runner = Runner::new(&plan, Arc::new(Sinks::new(plan.limits.runs_kept)));
@@ -127,7 +130,11 @@ fn report(args: &RunArgs, records: &[Arc<Record>], code: i32) -> anyhow::Result<
 }
 
 fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    files::replace(path, content).with_context(|| format!("{}: cannot write the report", path.display()))
+    files::replace(path, content).with_context(|| cannot_write(path))
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("{}: cannot write the report", path.display())
 }
 
 fn exit(code: i32) -> Exit {
