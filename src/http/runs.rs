@@ -5,7 +5,10 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, Query, State, rejection::QueryRejection},
+    extract::{
+        Path, Query, State,
+        rejection::{PathRejection, QueryRejection},
+    },
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -66,8 +69,9 @@ fn outcome(name: &str) -> Result<Outcome, Error> {
 /// One run with its log.
 pub(super) async fn one(
     State(daemon): State<Arc<Daemon>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Error> {
+    let Path(id) = id.map_err(|rejection| Error::bad_request(rejection.body_text()))?;
     let sinks = daemon.runner().sinks();
     let record = sinks.history.get(&id).ok_or_else(|| {
         Error::not_found(format!(

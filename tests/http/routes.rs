@@ -194,6 +194,7 @@ fn the_api_lists_targets_probes_and_runs() {
         ("/api/v1/runs?limit=many", 400, "limit"),
         ("/api/v1/runs?colour=red", 400, "colour"),
         ("/api/v1/runs/nothing", 404, "no run \\\"nothing\\\""),
+        ("/api/v1/runs/%ff", 400, "UTF-8"),
         ("/api/v1/nothing", 404, "nothing is at /api/v1/nothing"),
     ] {
         let answer = get(&daemon, path);
