@@ -41,7 +41,7 @@ impl Plan {
     /// # Errors
     /// Every mistake in it.
     pub fn for_run(path: Option<&Path>, request: &RunRequest) -> Result<Self, Vec<Mistake>> {
-        let env = sources::process_env();
+        let env = sources::process_env()?;
         let mut mistakes = Mistakes::default();
         let file = sources::file(path);
         let root = sources::load(file.as_deref(), env.clone())?;

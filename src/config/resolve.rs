@@ -30,7 +30,7 @@ impl Plan {
     /// # Errors
     /// Every mistake in it.
     pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Self, Vec<Mistake>> {
-        Self::load_with(path, sources::process_env(), overrides)
+        Self::load_with(path, sources::process_env()?, overrides)
     }
 
     /// The same, with this environment.

@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsString,
     path::{Path, PathBuf},
 };
 
@@ -34,11 +35,33 @@ fn from_environment(value: &Value) -> bool {
     }
 }
 
-/// The process's environment. Names and values that are no UTF-8 are none of ours.
-pub(super) fn process_env() -> Env {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+/// What the names of our variables begin with.
+const PREFIX: &str = "REDPROBE__";
+/// More parts than any key has. The tree is as deep as the longest name, and is walked by functions that call themselves.
+const MOST_PARTS: usize = 32;
+
+/// The process's environment. What is no UTF-8 is none of ours, unless its name says so.
+pub(super) fn process_env() -> Result<Env, Vec<Mistake>> {
+    read_env(std::env::vars_os())
+}
+
+fn read_env(vars: impl Iterator<Item = (OsString, OsString)>) -> Result<Env, Vec<Mistake>> {
+    let mut env = Env::new();
+    let mut mistakes = Vec::new();
+    for (name, value) in vars {
+        let Ok(name) = name.into_string() else { continue };
+        let ours = name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
+        match value.into_string() {
+            _ if ours && name.matches("__").count() > MOST_PARTS => {
+                let start: String = name.chars().take(60).collect();
+                mistakes.push(Mistake::new(format!("{start}…"), "names no key: it has too many parts"));
+            }
+            Ok(value) => drop(env.insert(name, value)),
+            Err(_) if ours => mistakes.push(Mistake::new(name, "is not valid UTF-8 (value not shown)")),
+            Err(_) => {}
+        }
+    }
+    if mistakes.is_empty() { Ok(env) } else { Err(mistakes) }
 }
 
 /// The file that `path` names, or the default one where it exists.
@@ -136,4 +159,28 @@ pub(super) fn secret(
 fn without_newline(text: &str) -> &str {
     let text = text.strip_suffix('\n').unwrap_or(text);
     text.strip_suffix('\r').unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    fn read(name: &str, value: &[u8]) -> Result<Env, String> {
+        let vars = [(name.into(), OsString::from_vec(value.to_vec()))];
+        read_env(vars.into_iter()).map_err(|mistakes| mistakes[0].to_string())
+    }
+
+    #[test]
+    fn what_is_ours_is_read_or_refused_and_never_left_out() {
+        assert_eq!(read("REDPROBE__LOG__LEVEL", b"info").unwrap()["REDPROBE__LOG__LEVEL"], "info");
+        assert!(read("LS_COLORS", b"\xff").unwrap().is_empty());
+        assert_eq!(
+            read("REDPROBE__TARGETS__A__PASSWORD", b"hunter2\xff").unwrap_err(),
+            "REDPROBE__TARGETS__A__PASSWORD: is not valid UTF-8 (value not shown)"
+        );
+        let deep = format!("REDPROBE__{}B", "A__".repeat(20_000));
+        assert!(read(&deep, b"1").unwrap_err().ends_with("…: names no key: it has too many parts"));
+    }
 }
