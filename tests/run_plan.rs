@@ -119,6 +119,14 @@ fn mistakes_are_named_after_what_was_typed() {
     for (probe, target, set, allow, timeout, message) in [
         ("latency", "cache", "", "", "15m", "PROBE: unknown probe \"latency\"; the probes are"),
         ("health", "cach", "", "", "15m", "--target: unknown target \"cach\"; did you mean \"cache\"?"),
+        (
+            "health",
+            ":hunter2@127.0.0.1:6379",
+            "",
+            "",
+            "15m",
+            "--target: no target has an @ in its name; give a URL with its scheme: redis://[user:password@]host[:port]",
+        ),
         ("health", "", "", "", "15m", "--target: missing; choose one of cache, live, or give a URL"),
         ("health", "redis://h:0", "", "", "15m", "--target: has the port 0"),
         (

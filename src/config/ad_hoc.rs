@@ -104,6 +104,10 @@ fn names(raw: &Raw) -> Vec<&str> {
 }
 
 fn unknown_target(name: &str, raw: &Raw) -> String {
+    // Not quoted: it may be most of a URL, password included.
+    if name.contains('@') {
+        return "no target has an @ in its name; give a URL with its scheme: redis://[user:password@]host[:port]".into();
+    }
     let names = names(raw);
     match suggest::nearest(name, names.iter().copied()) {
         Some(near) => format!("unknown target {name:?}; did you mean {near:?}?"),

@@ -151,7 +151,10 @@ fn http_url(text: &str) -> Result<String, String> {
     if is_http {
         Ok(text.to_owned())
     } else {
-        Err(format!("{text:?} is no URL that begins with http:// or https://"))
+        // Not quoted: whatever is no URL may hold a password in a place that nothing masks.
+        Err("is no URL: expected http://host[:port] or https://…; in a user or password write what is no letter or \
+             digit as %XX"
+            .into())
     }
 }
 
