@@ -1,6 +1,7 @@
 //! A real redis-server in a process and directory of its own.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -13,6 +14,8 @@ use tempfile::TempDir;
 
 use crate::{Certificate, poll_until};
 
+/// The server's log, in its directory.
+const LOG: &str = "redis.log";
 /// For a start, and for an end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -253,10 +256,12 @@ fn free_port() -> u16 {
 /// Starts the process and waits until it answers. `None` where it ended instead, as it does when another process took
 /// the port meanwhile.
 fn spawn(port: u16, arguments: &[String], directory: &Path) -> Option<Child> {
+    // A server that is started again goes on with its log.
+    let before = fs::metadata(directory.join(LOG)).map_or(0, |log| log.len() as usize);
     let mut child = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
         .arg(directory)
-        .args(["--save", "", "--appendonly", "no", "--logfile", "redis.log", "--daemonize", "no"])
+        .args(["--save", "", "--appendonly", "no", "--logfile", LOG, "--daemonize", "no"])
         .args(arguments)
         .current_dir(directory)
         .stdin(Stdio::null())
@@ -267,7 +272,9 @@ fn spawn(port: u16, arguments: &[String], directory: &Path) -> Option<Child> {
     let mut ended = false;
     let answers = poll_until(PATIENCE, || {
         ended = child.try_wait().expect("an own child can be waited for").is_some();
-        ended || answers(port)
+        // Its own log tells that it is this server which answers, and not another that has taken the port.
+        let log = log_of(directory);
+        ended || (log.get(before..).is_some_and(|log| log.contains("Server initialized")) && answers(port))
     });
     if ended {
         return None;
@@ -292,7 +299,7 @@ fn answers(port: u16) -> bool {
 }
 
 fn log_of(directory: &Path) -> String {
-    std::fs::read_to_string(directory.join("redis.log")).unwrap_or_else(|_| "(none)".into())
+    fs::read_to_string(directory.join(LOG)).unwrap_or_default()
 }
 
 fn missing(program: &str, error: &std::io::Error) -> ! {
