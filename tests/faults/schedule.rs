@@ -9,7 +9,7 @@ use testkit::{RedisServer, poll_until};
 use super::bed::PATIENCE;
 use crate::support::Daemon;
 
-const EVERY: Duration = Duration::from_secs(2);
+const EVERY: Duration = Duration::from_secs(3);
 
 type Change = fn(&mut RedisServer);
 
@@ -44,8 +44,8 @@ fn the_next_tick_tells_of_a_fault_and_the_next_after_it_of_its_end() {
         [jobs.health]
         probe = 'health'
         targets = ['*']
-        schedule = 'every 2s'
-        timeout = '2s'",
+        schedule = 'every 3s'
+        timeout = '3s'",
         server.url(),
         healthy.url()
     ));
