@@ -319,6 +319,24 @@ fn labels_that_come_twice_are_shown_once() {
     assert!(text.contains("command=\"get\"} 12345\n"), "the first one stays");
 }
 
+#[tokio::test]
+async fn the_parts_of_a_scrape_are_the_whole_exposition() {
+    let metrics = Metrics::new();
+    let jobs: Vec<_> = (0..200).map(|number| job(&STARVATION, &target(&format!("t{number}")), "")).collect();
+    metrics.apply(&plan(&jobs.iter().collect::<Vec<_>>()));
+    for job in &jobs {
+        metrics.publish(&measured(job, 0, starved()));
+    }
+    let parts = metrics.scrape().await;
+    assert!(parts.len() > 10, "{} parts", parts.len());
+    let whole = String::from_utf8(metrics.render()).expect("an exposition is text");
+    // Those of the process differ from one moment to the next.
+    let ours = |text: &str| {
+        text.lines().filter(|line| !line.contains("process_")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(ours(&parts.concat()), ours(&whole));
+}
+
 #[test]
 fn label_values_are_escaped() {
     let odd = target("a\"b\\c\n");

@@ -1,31 +1,29 @@
 //! `GET /metrics`: the exposition of everything, from memory.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
+    body::{Body, Bytes},
     extract::State,
     http::header,
     response::{IntoResponse, Response},
 };
-use tokio::task;
+use futures_util::stream;
 
-use super::error::Error;
 use crate::daemon::Daemon;
 
 /// The content type of the text exposition format.
 pub(super) const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Jobs from which on rendering would hold up a worker of the runtime: each costs about 20 µs.
-const MANY_JOBS: usize = 100;
-
-/// The exposition, rendered at once and then sent at whatever pace the client reads.
-pub(super) async fn metrics(State(daemon): State<Arc<Daemon>>) -> Result<Response, Error> {
-    let many = daemon.plan().jobs.len() > MANY_JOBS;
-    let render = move || daemon.runner().sinks().metrics.render();
-    let text = if many {
-        task::spawn_blocking(render).await.map_err(|_| Error::unavailable("redprobe is stopping"))?
-    } else {
-        render()
-    };
-    Ok(([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response())
+/// The exposition: rendered whole, then sent at whatever pace the client reads.
+pub(super) async fn metrics(State(daemon): State<Arc<Daemon>>) -> Response {
+    let parts = daemon.runner().sinks().metrics.scrape().await;
+    let length: usize = parts.iter().map(String::len).sum();
+    let headers = [
+        (header::CONTENT_TYPE, TEXT_FORMAT.to_owned()),
+        // Known, though the body comes in parts: a scraper can tell a cut answer from a whole one.
+        (header::CONTENT_LENGTH, length.to_string()),
+    ];
+    let parts = parts.into_iter().map(|part| Ok::<_, Infallible>(Bytes::from(part)));
+    (headers, Body::from_stream(stream::iter(parts))).into_response()
 }

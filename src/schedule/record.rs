@@ -109,6 +109,10 @@ pub(super) fn record(id: &str, job: &Arc<Job>, log: &RunLog, finished: Finished)
     }
     log.note(format!("{}: {}", record.outcome.as_str(), record.conclusion));
     record.log = log.lines();
+    // It is kept for long, thousands of them where there are many targets.
+    record.report.samples.shrink_to_fit();
+    record.report.timeline.shrink_to_fit();
+    record.log.shrink_to_fit();
     record
 }
 

@@ -90,18 +90,28 @@ impl<'a> Exposition<'a> {
         self.families.entry(def.name).or_insert_with(|| (def, Vec::new())).1.push(row);
     }
 
-    /// Appends the text of all families, in the order of their names.
-    pub(super) fn write(self, text: &mut String) {
-        let rows: usize = self.families.values().map(|(_, rows)| rows.len()).sum();
-        text.reserve(rows * TYPICAL_LINE);
-        for (def, rows) in self.families.into_values() {
-            write_family(def, rows, text);
+    /// The families, in the order of their names.
+    pub(super) fn into_families(self) -> impl Iterator<Item = Family<'a>> {
+        self.families.into_values().map(|(def, rows)| Family::new(def, rows))
+    }
+
+    /// The text of all families.
+    pub(super) fn into_text(self) -> String {
+        let mut text = String::new();
+        for mut family in self.into_families() {
+            while family.write(&mut text, usize::MAX) {}
         }
+        text
     }
 }
 
-/// Bytes that a line takes about.
-const TYPICAL_LINE: usize = 128;
+/// One family, being written.
+#[derive(Debug)]
+pub(super) struct Family<'a> {
+    def: &'static MetricDef,
+    rows: std::vec::IntoIter<Row<'a>>,
+    has_head: bool,
+}
 
 impl Row<'_> {
     /// Rows of one owner mostly follow each other: then its labels need no look.
@@ -112,24 +122,37 @@ impl Row<'_> {
     }
 }
 
-/// The same labels twice in one family would make Prometheus refuse the whole scrape, so only the first row stays.
-fn write_family(def: &MetricDef, mut rows: Vec<Row<'_>>, text: &mut String) {
-    rows.sort_by(Row::order);
-    rows.dedup_by(|a, b| a.order(b).is_eq());
-    text.extend(["# HELP ", def.name, " "]);
-    escape(def.help(), b"\\\n", text);
-    text.extend(["\n# TYPE ", def.name, " ", type_of(def), "\n"]);
-    let mut labels = String::new();
-    for row in &rows {
-        labels.clear();
-        write_labels(def, row, &mut labels);
-        match row.figure {
-            Figure::Number(value) => {
-                write_series(text, [def.name, ""], &labels, "");
-                write_number(text, value);
-            }
-            Figure::Counts(counts) => write_histogram(def, &labels, counts, text),
+impl<'a> Family<'a> {
+    /// The same labels twice in one family would make Prometheus refuse the whole scrape, so only the first row stays.
+    fn new(def: &'static MetricDef, mut rows: Vec<Row<'a>>) -> Self {
+        rows.sort_by(Row::order);
+        rows.dedup_by(|a, b| a.order(b).is_eq());
+        Self { def, rows: rows.into_iter(), has_head: false }
+    }
+
+    /// Appends lines until `text` is at least this long. Returns whether there are more.
+    pub(super) fn write(&mut self, text: &mut String, enough: usize) -> bool {
+        let def = self.def;
+        if !self.has_head {
+            text.extend(["# HELP ", def.name, " "]);
+            escape(def.help(), b"\\\n", text);
+            text.extend(["\n# TYPE ", def.name, " ", type_of(def), "\n"]);
+            self.has_head = true;
         }
+        let mut labels = String::new();
+        while text.len() < enough {
+            let Some(row) = self.rows.next() else { return false };
+            labels.clear();
+            write_labels(def, &row, &mut labels);
+            match row.figure {
+                Figure::Number(value) => {
+                    write_series(text, [def.name, ""], &labels, "");
+                    write_number(text, value);
+                }
+                Figure::Counts(counts) => write_histogram(def, &labels, counts, text),
+            }
+        }
+        true
     }
 }
 

@@ -373,7 +373,5 @@ pub(super) fn show_alone(record: &Record) -> Vec<u8> {
             out.set(&target::UP, &bare, [], f64::from(record.outcome == Outcome::Passed));
         }
     }
-    let mut text = String::new();
-    out.write(&mut text);
-    text.into_bytes()
+    out.into_text().into_bytes()
 }
