@@ -123,7 +123,7 @@ pub(crate) fn plan(jobs: &[&Arc<Job>]) -> Plan {
         targets: jobs.iter().map(|job| (job.target.name.clone(), Arc::clone(&job.target))).collect(),
         apps: BTreeMap::new(),
         jobs: jobs.iter().map(|job| Arc::clone(job)).collect(),
-        shown: serde_json::json!({}),
+        shown: "{}".into(),
     }
 }
 

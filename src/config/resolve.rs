@@ -90,7 +90,7 @@ pub(super) fn resolve(
         targets: resolved(targets),
         apps,
         jobs,
-        shown,
+        shown: shown.to_string(),
         notes,
     });
     mistakes.0.sort();

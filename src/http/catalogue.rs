@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::header, response::IntoResponse};
 use measure::clock::unix_seconds;
 use serde_json::{Value, json};
 
@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// The configuration in force, secrets masked.
-pub(super) async fn config(State(daemon): State<Arc<Daemon>>) -> Json<Value> {
-    Json(daemon.plan().shown.clone())
+pub(super) async fn config(State(daemon): State<Arc<Daemon>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], daemon.plan().shown.clone())
 }
 
 /// Targets with their jobs, and the last run of each.

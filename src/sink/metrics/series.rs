@@ -56,7 +56,8 @@ impl Reasons {
 pub(super) struct TargetSeries {
     owner: Owner,
     pub(super) left_over: u64,
-    jobs: BTreeMap<(&'static str, Arc<str>), JobSeries>,
+    /// Boxed: a node of the map has room for eleven, most targets have two or three.
+    jobs: BTreeMap<(&'static str, Arc<str>), Box<JobSeries>>,
 }
 
 impl TargetSeries {
@@ -93,9 +94,9 @@ impl TargetSeries {
     pub(super) fn job(&mut self, job: &Job) -> &mut JobSeries {
         let (probe, _, variant) = job.key();
         let owner = &self.owner;
-        self.jobs.entry((probe, variant.into())).or_insert_with_key(|(probe, variant)| JobSeries {
-            owner: Owner { target: Arc::clone(&owner.target), probe, variant: Arc::clone(variant) },
-            ..JobSeries::default()
+        self.jobs.entry((probe, variant.into())).or_insert_with_key(|(probe, variant)| {
+            let owner = Owner { target: Arc::clone(&owner.target), probe, variant: Arc::clone(variant) };
+            Box::new(JobSeries { owner, ..JobSeries::default() })
         })
     }
 
