@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # shellcheck disable=SC2086 # LOCKED is empty or one flag
-cargo build ${LOCKED-} --release --bin redprobe --bin redprobe-bench
+cargo build ${LOCKED-} --release --package redprobe --package redprobe-bench
 bench=${CARGO_TARGET_DIR:-target}/release/redprobe-bench
 
 if [[ -n ${BENCH-} ]]; then
