@@ -7,14 +7,14 @@ use std::{future::Future, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use measure::{
-    Effect, Failure, Preflight, ProbeError,
+    Effect, Preflight, ProbeError,
     clock::{self, Instant},
     conn::{self, ConnectTimes},
     facts::Info,
     keys::KeySpace,
     load::{self, Control, LoadPlan, LoadResult},
     metric::MetricDef,
-    redis::{self, aio::MultiplexedConnection},
+    redis::aio::MultiplexedConnection,
     report::{ObjectiveDef, Report},
     wire::{Command, WireConnector},
 };
@@ -273,8 +273,7 @@ impl ProbeCx {
         conn: &mut MultiplexedConnection,
         sections: &[&str],
     ) -> Result<Info, ProbeError> {
-        let text: String = redis::cmd("INFO").arg(sections).query_async(conn).await.map_err(Failure::from)?;
-        Ok(Info::parse(&text))
+        Ok(Info::ask(conn, sections).await?)
     }
 
     /// The safety contract's checks before a phase of this effect.

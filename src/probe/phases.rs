@@ -103,6 +103,10 @@ impl<'a> Phases<'a> {
     pub fn skip(&mut self, phase: &'static str, failure: &Failure) {
         self.cx.log.note(format!("{phase}: skipped: {}", failure.message));
         let Failure { reason, message } = failure.clone();
+        // What the configuration rules out is no surprise; what the server's state kept from running is.
+        if reason != Reason::EffectNotAllowed {
+            self.report.doubts.insert(Doubt::PhaseSkipped);
+        }
         self.report.skipped_phases.push(SkippedPhase { phase, reason, message });
     }
 

@@ -87,8 +87,7 @@ impl Kept {
 
 /// Who the server says it is; `None` where it may not be asked.
 pub(super) async fn ask(conn: &mut MultiplexedConnection) -> Option<ServerFacts> {
-    let text: String = redis::cmd("INFO").query_async(conn).await.ok()?;
-    Info::parse(&text).server()
+    Info::ask(conn, &[]).await.ok()?.server()
 }
 
 impl fmt::Debug for KeptConnection {

@@ -4,7 +4,10 @@
 
 use std::cmp::Ordering;
 
-use measure::report::{Direction, ObjectiveDef, Report, Severity, Unit};
+use measure::{
+    Reason,
+    report::{Direction, ObjectiveDef, Report, Severity, Unit},
+};
 use serde::Serialize;
 
 use crate::config::Limit;
@@ -120,7 +123,7 @@ pub fn judge(limits: &[Limit], report: &Report) -> Judged {
         None => Grade::Good,
     };
     let outcome = if grade >= Grade::Fair { Outcome::Failed } else { Outcome::Passed };
-    let conclusion = conclude(&objectives, &report.conclusion);
+    let conclusion = conclude(&objectives, report);
     Judged { outcome, grade, objectives, conclusion }
 }
 
@@ -198,7 +201,7 @@ impl Objective {
     }
 }
 
-fn conclude(objectives: &[Objective], finding: &str) -> String {
+fn conclude(objectives: &[Objective], report: &Report) -> String {
     let mut unmet: Vec<_> = objectives.iter().filter(|objective| !objective.met).collect();
     // The sort is stable: equals stay in the probe's order.
     unmet.sort_by(Objective::worse);
@@ -208,8 +211,14 @@ fn conclude(objectives: &[Objective], finding: &str) -> String {
         1 => parts.push("1 more objective is unmet".to_owned()),
         more => parts.push(format!("{more} more objectives are unmet")),
     }
-    if !finding.is_empty() {
-        parts.push(finding.to_owned());
+    let kept_out = report.skipped_phases.iter().filter(|skipped| skipped.reason != Reason::EffectNotAllowed);
+    let kept_out: Vec<_> =
+        kept_out.map(|skipped| format!("{} ({})", skipped.phase, skipped.reason)).collect();
+    if !kept_out.is_empty() {
+        parts.push(format!("did not run: {}", kept_out.join(", ")));
+    }
+    if !report.conclusion.is_empty() {
+        parts.push(report.conclusion.clone());
     }
     if parts.is_empty() {
         return "Measured, with nothing to say.".to_owned();

@@ -1,6 +1,6 @@
 //! Tests of judging: limits, grades, outcomes and the sentence they give.
 
-use measure::report::Doubt;
+use measure::report::{Doubt, SkippedPhase};
 
 use super::*;
 
@@ -139,4 +139,15 @@ fn names_are_what_serde_writes() {
     for outcome in [Outcome::Passed, Outcome::Failed, Outcome::Error, Outcome::Skipped, Outcome::Halted] {
         assert_eq!(serde_json::to_value(outcome).unwrap(), outcome.as_str());
     }
+}
+
+#[test]
+fn a_phase_that_the_server_kept_from_running_is_named() {
+    let skipped = |phase, reason| SkippedPhase { phase, reason, message: String::new() };
+    let mut report = report(&[], &[Doubt::PhaseSkipped]);
+    report.skipped_phases.push(skipped("concurrent", Reason::Precondition));
+    report.skipped_phases.push(skipped("memory", Reason::EffectNotAllowed));
+    let judged = judge(&LIMITS, &report);
+    assert_eq!(judged.conclusion, "did not run: concurrent (precondition); GET ran at 900 ops/s.");
+    assert_eq!(judged.grade, Grade::Good, "not everything that was asked for was looked at");
 }

@@ -1,10 +1,13 @@
 //! What a server says of itself, parsed from its text: INFO, its version, flavour, role and statistics of commands.
 //!
-//! Parsers take text and never fail: what is not there is `None`. Asking for the text belongs to the caller.
+//! Parsers take text and never fail: what is not there is `None`. What a value means for a run belongs to the caller.
 
 use std::{collections::BTreeMap, ops::Range};
 
+use redis::aio::MultiplexedConnection;
 use serde::Serialize;
+
+use crate::error::Failure;
 
 /// Which program it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -56,6 +59,16 @@ pub struct ServerFacts {
 }
 
 impl Info {
+    /// Asks for the given sections, or for the default ones where none is named. Bytes that are no UTF-8 (a module's,
+    /// a path's) cost the field that they stand in, not the answer.
+    ///
+    /// # Errors
+    /// With the server's reason where it denies INFO, or is busy, or goes away.
+    pub async fn ask(conn: &mut MultiplexedConnection, sections: &[&str]) -> Result<Self, Failure> {
+        let text: Vec<u8> = redis::cmd("INFO").arg(sections).query_async(conn).await?;
+        Ok(Self::parse(&String::from_utf8_lossy(&text)))
+    }
+
     /// Reads the text of INFO, whole or any section of it. Lines that are not `name:value` are passed over.
     #[must_use]
     pub fn parse(text: &str) -> Self {

@@ -81,8 +81,7 @@ impl Preflight {
         if self.effect == Effect::Observe {
             return Ok(());
         }
-        let text: String = redis::cmd("INFO").query_async(conn).await.map_err(Failure::from)?;
-        let info = Info::parse(&text);
+        let info = Info::ask(conn, &[]).await?;
         self.role_and_state(&info)?;
         if self.effect < Effect::Load {
             return Ok(());

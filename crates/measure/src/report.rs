@@ -95,11 +95,13 @@ pub enum Doubt {
     WarmUpTooShort,
     /// The intended rate could not be offered.
     RateNotOffered,
+    /// A phase did not run, though the configuration allows it.
+    PhaseSkipped,
 }
 
 impl Doubt {
     /// Every doubt.
-    pub const ALL: [Doubt; 9] = [
+    pub const ALL: [Doubt; 10] = [
         Doubt::ProberCpuBusy,
         Doubt::EventLoopLag,
         Doubt::RunQueueWait,
@@ -109,6 +111,7 @@ impl Doubt {
         Doubt::ClippedValues,
         Doubt::WarmUpTooShort,
         Doubt::RateNotOffered,
+        Doubt::PhaseSkipped,
     ];
 
     /// The label value.
@@ -124,6 +127,7 @@ impl Doubt {
             Doubt::ClippedValues => "clipped_values",
             Doubt::WarmUpTooShort => "warm_up_too_short",
             Doubt::RateNotOffered => "rate_not_offered",
+            Doubt::PhaseSkipped => "phase_skipped",
         }
     }
 }

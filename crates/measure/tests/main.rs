@@ -6,6 +6,7 @@ mod attribute;
 mod conn;
 mod conn_tls;
 mod errors;
+mod facts;
 mod fault;
 mod guard;
 mod keys;
