@@ -176,7 +176,9 @@ impl Run<'_> {
         let needs = self.job.probe.needs(effect);
         let preflight = Preflight { effect, connections: needs.connections, bytes: needs.bytes };
         if cx.allowed < Effect::Load {
-            return preflight.check(&mut cx.observer().await?).await;
+            preflight.check(&mut cx.observer().await?).await?;
+            guarded.server = self.admission.place.kept.server();
+            return Ok(());
         }
         let (mut conn, _) = cx.connect().await?;
         preflight.check(&mut conn).await?;
@@ -274,7 +276,11 @@ impl Run<'_> {
         if let Some(before) = guarded.server.as_ref().filter(|_| may_be_a_restart(result))
             && ask(&mut conn).await.is_some_and(|after| after.run_id != before.run_id)
         {
-            *result = Err(ProbeError::failed(Reason::Restarted, "the server restarted during the run"));
+            let restarted = ProbeError::failed(Reason::Restarted, "the server restarted during the run");
+            // The figures are of two servers: shown, and not judged.
+            if let Ok(report) = std::mem::replace(result, Err(restarted)) {
+                guarded.partial = Some(report);
+            }
         }
         cleaned
     }
