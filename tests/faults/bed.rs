@@ -31,7 +31,7 @@ pub(super) struct Job {
 }
 
 const LATENCY: &str =
-    "settings = { connects = 2, iterations = 20, rate = 50, sustained = '400ms', op_timeout = '1s' }
+    "settings = { connects = 2, iterations = 20, rate = 50, sustained = '<lasts>', op_timeout = '1s' }
 objectives = { basic_p95 = '1h', sustained_p99 = '1h', sustained_achieved = 0 }";
 const THROUGHPUT: &str =
     "settings = { phases = ['baseline'], duration = '<lasts>', warm_up = '0s', key_space = 100, op_timeout = '10s' }

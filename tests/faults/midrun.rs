@@ -15,6 +15,13 @@ faults! {
         comes: &[("throughput", Error("restarted"))],
     }
 
+    restart_midrun_without_load {
+        midrun: true,
+        lasts: "3s",
+        cause: |bed| bed.server.restart(),
+        comes: &[("latency", Error("restarted"))],
+    }
+
     oom_midrun {
         midrun: true,
         lasts: "3s",
