@@ -86,8 +86,8 @@ scrape() {
 # --- build -------------------------------------------------------------------------------------------------------
 
 if [[ -n $target_url ]]; then scripts/install-deps.sh; else scripts/install-deps.sh redis; fi
-say "demo: building (the first time takes a minute or two)"
-cargo build --release --quiet --bin redprobe
+say "demo: building (a few minutes the first time, seconds after that)"
+cargo build --release --bin redprobe
 redprobe=${CARGO_TARGET_DIR:-target}/release/redprobe
 
 umask 077
