@@ -65,8 +65,13 @@ impl Info {
     /// # Errors
     /// With the server's reason where it denies INFO, or is busy, or goes away.
     pub async fn ask(conn: &mut MultiplexedConnection, sections: &[&str]) -> Result<Self, Failure> {
-        let text: Vec<u8> = redis::cmd("INFO").arg(sections).query_async(conn).await?;
-        Ok(Self::parse(&String::from_utf8_lossy(&text)))
+        match redis::cmd("INFO").arg(sections).query_async(conn).await? {
+            redis::Value::BulkString(text) => Ok(Self::parse(&String::from_utf8_lossy(&text))),
+            other => {
+                let text: String = redis::from_redis_value(other).map_err(redis::RedisError::from)?;
+                Ok(Self::parse(&text))
+            }
+        }
     }
 
     /// Reads the text of INFO, whole or any section of it. Lines that are not `name:value` are passed over.
