@@ -136,6 +136,7 @@ fn healthy(words: &[String]) -> &'static [u8] {
     match words[0].to_ascii_uppercase().as_str() {
         "PING" => b"+PONG\r\n",
         "GET" => b"$-1\r\n",
+        "INFO" => b"$20\r\nredis_version:7.0.15\r\n",
         "DEL" | "UNLINK" | "EXISTS" => b":0\r\n",
         _ => b"+OK\r\n",
     }
