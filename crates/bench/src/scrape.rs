@@ -109,10 +109,9 @@ fn start_exporter(server: &RedisServer) -> anyhow::Result<Exporter> {
 async fn measure_one(exporter: &Exporter, samples: &mut Samples) -> anyhow::Result<()> {
     let deadline = clock::now() + Duration::from_secs(30);
     // Started means: it has something to say about Redis.
-    while !scrape_once(&exporter.address)
-        .await
-        .is_ok_and(|text| text.contains("used_memory") || text.contains("redis_memory_used_bytes"))
-    {
+    let tells =
+        |text: &str| text.contains("redprobe_server_info_") || text.contains("redis_memory_used_bytes");
+    while !scrape_once(&exporter.address).await.is_ok_and(|text| tells(&text)) {
         if clock::now() > deadline {
             bail!("{} said nothing about Redis within 30 s", exporter.address);
         }
