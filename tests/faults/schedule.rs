@@ -86,20 +86,16 @@ fn started_at(record: &Value) -> SystemTime {
     humantime::parse_rfc3339(text).expect("a time as RFC 3339 has it")
 }
 
-/// The grid of an interval does not move: each record has a place on it to itself, and places without a record are
-/// those that the daemon says it missed.
+/// The grid of an interval does not move: as many records as it has places between the first start and the last, less
+/// those that the daemon says it missed. A busy machine may begin the first or the last of them late, by one place.
 fn one_record_per_tick(daemon: &Daemon, target: &str) {
     let label = format!("target=\"{target}\"");
-    let missed = daemon.metric("redprobe_schedule_missed_ticks_total", &[&label]).expect("it is counted");
     let mut starts: Vec<_> =
         daemon.runs(&format!("?target={target}&limit=1000")).iter().map(started_at).collect();
+    let missed = daemon.metric("redprobe_schedule_missed_ticks_total", &[&label]).expect("it is counted");
     starts.sort_unstable();
-    let place = |start: &SystemTime| {
-        let since = start.duration_since(starts[0]).expect("the first one is the first");
-        (since.as_secs_f64() / EVERY.as_secs_f64()).round()
-    };
-    let places: Vec<_> = starts.iter().map(place).collect();
-    assert!(places.windows(2).all(|pair| pair[0] < pair[1]), "two records for a tick: {places:?}");
-    let empty = places[places.len() - 1] + 1.0 - places.len() as f64;
-    assert!(empty <= missed, "{missed} missed, and these have a record: {places:?}");
+    let span = starts[starts.len() - 1].duration_since(starts[0]).expect("they are in order");
+    let places = (span.as_secs_f64() / EVERY.as_secs_f64()).round() + 1.0;
+    let told = starts.len() as f64 + missed;
+    assert!((told - places).abs() <= 1.0, "{places} ticks, {missed} missed, records at {starts:?}");
 }
