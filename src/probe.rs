@@ -7,7 +7,7 @@ use std::{future::Future, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use measure::{
-    Effect, Preflight, ProbeError,
+    Effect, Grant, Preflight, ProbeError,
     clock::{self, Instant},
     conn::{self, ConnectTimes},
     facts::Info,
@@ -39,6 +39,9 @@ pub trait Probe: Send + Sync + Sized + 'static {
     const EFFECT: Effect;
     /// The greatest effect any of its phases has. A phase above what the target allows is skipped and says so.
     const REACH: Effect = Self::EFFECT;
+    /// Every command that it sends itself, for the ACL rule: `redprobe acl`, and the check at start. Those of logging in,
+    /// preflight, own keys' removal and the lease are the runner's, and not here.
+    const COMMANDS: &'static [Grant];
     /// Every metric it can set.
     const METRICS: &'static [&'static MetricDef];
     /// Every objective it can observe.
@@ -131,6 +134,8 @@ pub struct ProbeKind {
     pub effect: Effect,
     /// See [`Probe::REACH`].
     pub reach: Effect,
+    /// See [`Probe::COMMANDS`].
+    pub commands: &'static [Grant],
     /// See [`Probe::METRICS`].
     pub metrics: &'static [&'static MetricDef],
     /// See [`Probe::OBJECTIVES`].
@@ -182,6 +187,7 @@ impl ProbeKind {
             summary: P::SUMMARY,
             effect: P::EFFECT,
             reach: P::REACH,
+            commands: P::COMMANDS,
             metrics: P::METRICS,
             objectives: P::OBJECTIVES,
             settings: P::Settings::DOCS,

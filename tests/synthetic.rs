@@ -52,6 +52,7 @@ pub(crate) const fn kind(
         summary: "Made up for a test.",
         effect: Effect::Observe,
         reach,
+        commands: &[],
         metrics: &[],
         objectives,
         settings: &[],

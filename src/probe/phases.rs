@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use measure::{
-    CommandCosts, Effect, Failure, ProbeError, Reason, attribute, command_of,
+    CommandCosts, Effect, Failure, Grant, ProbeError, Reason, attribute, command_of,
     facts::Info,
     load::{LoadPlan, LoadResult, Progress, StoppedBy},
     report::{Doubt, LoopKind, Report, ReportedError, SkippedPhase, Unit},
@@ -18,6 +18,9 @@ use crate::verdict::human;
 
 /// Largest value that a probe writes; a larger one measures the network.
 pub const MAX_VALUE_SIZE: u64 = 1 << 20;
+/// What [`Phases::server_info`] sends, for the probe's list.
+pub const SERVER_INFO: Grant = Grant::touch("info", "all", "say where the server's time and memory went")
+    .optional("nothing is said of them");
 /// Share of the offered operations that may be missed before the rate counts as not offered.
 const MISSED: f64 = 0.01;
 

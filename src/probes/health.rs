@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use measure::{
-    Effect, Failure, ProbeError, Reason, clock,
+    Effect, Failure, Grant, ProbeError, Reason, clock,
     metric::MetricDef,
     redis::{self, Cmd, FromRedisValue, aio::MultiplexedConnection},
     report::{ObjectiveDef, Report, Unit},
@@ -37,6 +37,13 @@ impl Probe for Health {
     const SUMMARY: &'static str = "Whether the target answers: SET, GET and UNLINK of an own key where writing is allowed, PING and INFO elsewhere.";
     const EFFECT: Effect = Effect::Observe;
     const REACH: Effect = Effect::Touch;
+    const COMMANDS: &'static [Grant] = &[
+        Grant::observe("ping", "", "see whether the server answers"),
+        Grant::observe("info", "server", "see whether it answers with more than PONG"),
+        Grant::touch("set", "{key} x PX 1", "see whether it takes a write"),
+        Grant::touch("get", "{key}", "see whether it gives it back"),
+        Grant::touch("unlink", "{key}", "remove what was written"),
+    ];
     const METRICS: &'static [&'static MetricDef] = METRICS;
     const OBJECTIVES: &'static [&'static ObjectiveDef] = &[];
     type Settings = Settings;

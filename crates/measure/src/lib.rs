@@ -8,6 +8,7 @@ pub mod conn;
 pub mod error;
 pub mod facts;
 pub mod fault;
+pub mod grant;
 pub mod keys;
 pub mod latency;
 pub mod lease;
@@ -23,5 +24,6 @@ mod guard;
 
 pub use attribute::{CommandCosts, attribute, command_of};
 pub use error::{Failure, ProbeError, Reason};
+pub use grant::Grant;
 pub use guard::{Canary, Effect, Preflight};
 pub use redis;

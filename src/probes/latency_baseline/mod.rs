@@ -4,7 +4,7 @@
 //! server can do is `throughput`'s question, not this probe's.
 
 use measure::{
-    Effect, ProbeError,
+    Effect, Grant, ProbeError,
     metric::MetricDef,
     report::{Direction, Doubt, ObjectiveDef, Report, Severity, Unit},
 };
@@ -13,7 +13,7 @@ use crate::{
     config::settings::{Size, Span},
     probe::{
         Needs, Probe, ProbeCx, SettingError, SettingErrors, figures,
-        phases::{MAX_VALUE_SIZE, Phases},
+        phases::{MAX_VALUE_SIZE, Phases, SERVER_INFO},
     },
     settings,
     verdict::human,
@@ -120,6 +120,12 @@ impl Probe for LatencyBaseline {
         "Times SET, GET and DEL one by one, by several workers, and at a steady rate.";
     const EFFECT: Effect = Effect::Touch;
     const REACH: Effect = Effect::Load;
+    const COMMANDS: &'static [Grant] = &[
+        Grant::touch("set", "{key} x PX 1", "time a write"),
+        Grant::touch("get", "{key}", "time a read"),
+        Grant::touch("unlink", "{key}", "time a removal"),
+        SERVER_INFO,
+    ];
     const METRICS: &'static [&'static MetricDef] = METRICS;
     const OBJECTIVES: &'static [&'static ObjectiveDef] =
         &[&figures::ERROR_RATIO, &BASIC_P95, &SUSTAINED_P99, &SUSTAINED_ACHIEVED, &CONCURRENT_P95, &RECOVERY];

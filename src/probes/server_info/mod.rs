@@ -4,7 +4,7 @@
 //! belong to this probe: rates are Prometheus' to make.
 
 use measure::{
-    Effect, ProbeError, Reason,
+    Effect, Grant, ProbeError, Reason,
     facts::Info,
     metric::MetricDef,
     report::{Direction, ObjectiveDef, Report, Severity, Unit},
@@ -97,6 +97,8 @@ impl Probe for ServerInfo {
     const SUMMARY: &'static str =
         "Reads INFO: clients, memory, evictions, hits, persistence, replication, commands.";
     const EFFECT: Effect = Effect::Observe;
+    const COMMANDS: &'static [Grant] =
+        &[Grant::observe("info", "all", "read what the server says of itself")];
     const METRICS: &'static [&'static MetricDef] = {
         const ALL: [&MetricDef; fields::METRICS.len() + parts::METRICS.len()] =
             measure::metric::concat(fields::METRICS, parts::METRICS);

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use measure::{
-    Effect, ProbeError,
+    Effect, Grant, ProbeError,
     keys::KeyRange,
     load::{LoadPlan, Order, Share},
     metric::MetricDef,
@@ -20,7 +20,7 @@ use crate::{
     config::settings::{Size, Span},
     probe::{
         Needs, Probe, ProbeCx, SettingError, SettingErrors,
-        phases::{MAX_VALUE_SIZE, Phases},
+        phases::{MAX_VALUE_SIZE, Phases, SERVER_INFO},
     },
     settings,
 };
@@ -114,6 +114,12 @@ impl Probe for Throughput {
     const SUMMARY: &'static str =
         "Measures operations per second: baseline, sustained, concurrent, pipelined, and a mixed benchmark.";
     const EFFECT: Effect = Effect::Load;
+    const COMMANDS: &'static [Grant] = &[
+        Grant::load("set", "{key} x PX 1", "fill its keys, then to write at full speed"),
+        Grant::load("get", "{key}", "read at full speed"),
+        Grant::load("unlink", "{key}", "remove at full speed"),
+        SERVER_INFO,
+    ];
     const METRICS: &'static [&'static MetricDef] = findings::METRICS;
     const OBJECTIVES: &'static [&'static ObjectiveDef] = findings::OBJECTIVES;
     type Settings = Settings;
