@@ -7,7 +7,7 @@ use std::{future::Future, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use measure::{
-    Effect, Grant, Preflight, ProbeError,
+    Effect, Grant, OwnErrors, Preflight, ProbeError,
     clock::{self, Instant},
     conn::{self, ConnectTimes},
     facts::Info,
@@ -236,6 +236,9 @@ pub struct ProbeCx {
     pub deadline: Instant,
     /// The run's own log, kept with its record.
     pub log: RunLog,
+    /// Refusals that the run brought upon itself (OOM, MISCONF, a connection turned away): a run that disrupts notes
+    /// each of its own here, since the watch stops it for everybody else's.
+    pub own_errors: OwnErrors,
     /// `redprobe-<probe>-<run>`.
     pub client_name: String,
     pub(crate) kept: KeptConnection,
@@ -267,7 +270,8 @@ impl ProbeCx {
     /// # Errors
     /// With the reason for which it could not be opened.
     pub async fn connect(&self) -> Result<(MultiplexedConnection, ConnectTimes), ProbeError> {
-        Ok(conn::connect(&self.target.endpoint, &self.client_name).await?)
+        let connected = conn::connect(&self.target.endpoint, &self.client_name).await;
+        Ok(connected.inspect_err(|failure| self.own_errors.note(failure.reason))?)
     }
 
     /// `INFO` of the given sections over `conn`; a command denied, busy or loading is the error.

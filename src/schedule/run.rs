@@ -6,7 +6,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use measure::{
-    Canary, Effect, Failure, Preflight, ProbeError, Reason,
+    Canary, Effect, Failure, OwnErrors, Preflight, ProbeError, Reason,
     clock::{self, Instant},
     conn,
     facts::ServerFacts,
@@ -105,6 +105,7 @@ impl Run<'_> {
             },
             deadline,
             log: self.log.clone(),
+            own_errors: OwnErrors::default(),
             client_name: format!("redprobe-{probe}-{}", self.id),
             kept: self.admission.place.kept.clone(),
         }
@@ -146,6 +147,7 @@ impl Run<'_> {
             error = self.endangered(cx, guarded) => error,
         };
         cx.control.kill.cancel();
+        cx.keys.seal();
         let last_words = tokio::time::timeout(LAST_WORDS, probe).await;
         guarded.partial = last_words.ok().and_then(Result::ok);
         Err(stopped)

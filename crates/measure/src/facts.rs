@@ -184,6 +184,15 @@ impl Info {
             .collect()
     }
 
+    /// Replicas that have all data and follow: `slaveN:…,state=online,…`.
+    #[must_use]
+    pub fn replicas_online(&self) -> u64 {
+        let online = |(name, value): &(&str, &str)| {
+            name.parse::<u32>().is_ok() && value.split(',').any(|part| part == "state=online")
+        };
+        self.prefixed("slave").filter(online).count() as u64
+    }
+
     /// Fields whose name begins so, with the rest of the name; the first of each name.
     fn prefixed<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         let first = self.fields.partition_point(|(name, _)| slice(&self.text, name) < prefix);
@@ -222,7 +231,8 @@ mod tests {
     const SAMPLE: &str = "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nexecutable:/usr/bin/redis-server\r\n\r\n\
         # Memory\r\nused_memory:1234\r\nused_memory_human:1.2K\r\nmem_fragmentation_ratio:1.50\r\n\
         # Persistence\r\naof_enabled:0\r\nrdb_last_bgsave_status:ok\r\nmaster_link_status:down\r\n\
-        # Replication\r\nrole:master\r\n\
+        # Replication\r\nrole:master\r\nslave0:ip=1.2.3.4,port=1,state=online,offset=1,lag=0\r\n\
+        slave1:ip=1.2.3.4,port=2,state=wait_bgsave,offset=0,lag=0\r\nslave_repl_offset:1\r\n\
         # Commandstats\r\ncmdstat_get:calls=3,usec=12,usec_per_call=4.00,rejected_calls=1,failed_calls=2\r\n\
         cmdstat_config|get:calls=1,usec=7,usec_per_call=7.00\r\n\
         # Errorstats\r\nerrorstat_OOM:count=9\r\n\
@@ -251,6 +261,7 @@ mod tests {
         assert_eq!(commands.len(), 2);
         assert_eq!(info.errors(), BTreeMap::from([("OOM".to_owned(), 9)]));
         assert_eq!(info.keyspace(), BTreeMap::from([(0, (5, 2)), (12, (1, 0))]));
+        assert_eq!(info.replicas_online(), 1);
     }
 
     #[test]

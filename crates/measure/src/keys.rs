@@ -3,27 +3,20 @@
 //! A [`KeySpace`] belongs to one run. It hands out names and pre-encoded commands and remembers what they can have
 //! created, so that clean-up needs no SCAN. What is measured with the keys does not belong here.
 
+mod fill;
+mod range;
 mod sweep;
 
 use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
-use rand::{RngExt, SeedableRng, rngs::StdRng};
 use redis::aio::MultiplexedConnection;
 
 use self::sweep::Sweep;
-pub use self::sweep::leftovers;
-use crate::{
-    error::{Failure, ProbeError, Reason},
-    resp,
-    wire::{Command, Expect},
-};
+pub use self::{fill::Filled, range::KeyRange, sweep::leftovers};
+use crate::error::{Failure, ProbeError, Reason};
 
 /// First part of every key of ours.
 pub const PREFIX: &str = "redprobe:";
@@ -50,6 +43,8 @@ struct Inner {
     ttl: Duration,
     budget: KeyBudget,
     account: Mutex<Account>,
+    /// Whether the run was stopped.
+    sealed: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default)]
@@ -66,21 +61,6 @@ impl Account {
     fn written(&self) -> u64 {
         self.ranges.iter().filter(|range| !range.is_untouched()).map(|range| range.count).sum()
     }
-}
-
-/// A group of numbered keys of one value size, such as those of one phase.
-#[derive(Debug, Clone)]
-pub struct KeyRange {
-    /// `redprobe:{<target>}:<probe>:<run>:<group>:`, followed by the number in [`KeyRange::DIGITS`] digits.
-    pub prefix: String,
-    /// Keys in it: numbers 0 to `count − 1`.
-    pub count: u64,
-    /// Bytes of each value.
-    pub value_size: usize,
-    /// TTL that every write sets.
-    pub ttl: Duration,
-    /// Whether a command that writes was ever handed out.
-    written: Arc<AtomicBool>,
 }
 
 /// What clean-up did.
@@ -101,8 +81,8 @@ impl KeySpace {
     #[must_use]
     pub fn new(target: &str, probe: &str, run: &str, ttl: Duration, budget: KeyBudget) -> Self {
         let prefix = format!("{}{probe}:{run}:", prefix_of(target));
-        let account = Mutex::default();
-        Self { inner: Arc::new(Inner { target: target.to_owned(), prefix, ttl, budget, account }) }
+        let (account, sealed) = (Mutex::default(), Arc::default());
+        Self { inner: Arc::new(Inner { target: target.to_owned(), prefix, ttl, budget, account, sealed }) }
     }
 
     /// Sets `count` numbered keys of `value_size` bytes apart under `group`, within the budget. Counts against it for
@@ -122,6 +102,8 @@ impl KeySpace {
             value_size,
             ttl: self.inner.ttl,
             written: Arc::default(),
+            known: Arc::default(),
+            sealed: Arc::clone(&self.inner.sealed),
         };
         (account.keys, account.bytes) = (keys, bytes);
         account.ranges.push(range.clone());
@@ -203,97 +185,6 @@ impl KeySpace {
 /// `redprobe:{<target>}:`. The braces keep all keys of a target in one slot of a cluster.
 fn prefix_of(target: &str) -> String {
     format!("{PREFIX}{{{target}}}:")
-}
-
-impl KeyRange {
-    /// Digits of a key's number.
-    pub const DIGITS: usize = 9;
-    /// Keys that can be numbered with them.
-    const MOST: u64 = 1_000_000_000;
-
-    /// The name of key `index`.
-    #[must_use]
-    pub fn key(&self, index: u64) -> String {
-        debug_assert!(index < self.count, "key {index} of {}", self.count);
-        format!("{}{index:0digits$}", self.prefix, digits = Self::DIGITS)
-    }
-
-    /// Says that none of its keys exists: the server refused every write, or has answered the removal. Clean-up then
-    /// leaves it out, until the next write is handed out.
-    pub fn settle(&self) {
-        self.written.store(false, Ordering::Relaxed);
-    }
-
-    fn is_untouched(&self) -> bool {
-        !self.written.load(Ordering::Relaxed)
-    }
-
-    /// `GET key`; a missing key is a good answer.
-    #[must_use]
-    pub fn get(&self) -> Command {
-        self.command("get", &[b"GET"], &[], Expect::Bulk)
-    }
-
-    /// `SET key value PX ttl`, with a value of random bytes: one that no memory or wire can compress.
-    #[must_use]
-    pub fn set(&self) -> Command {
-        self.written.store(true, Ordering::Relaxed);
-        let mut value = vec![0; self.value_size];
-        let mut seed = DefaultHasher::new();
-        self.prefix.hash(&mut seed);
-        StdRng::seed_from_u64(seed.finish()).fill(value.as_mut_slice());
-        let ttl = self.ttl_milliseconds().to_string();
-        self.command("set", &[b"SET"], &[&value, b"PX", ttl.as_bytes()], Expect::Simple)
-    }
-
-    /// Deletes a key, as `UNLINK` so that a large value is freed off the server's main thread.
-    #[must_use]
-    pub fn delete(&self) -> Command {
-        self.command("del", &[b"UNLINK"], &[], Expect::Integer)
-    }
-
-    /// The words before and after the key, encoded with the place of its number.
-    fn command(&self, name: &'static str, before: &[&[u8]], after: &[&[u8]], expect: Expect) -> Command {
-        let key = format!("{}{:0digits$}", self.prefix, 0, digits = Self::DIGITS);
-        let words: Vec<&[u8]> =
-            before.iter().copied().chain([key.as_bytes()]).chain(after.iter().copied()).collect();
-        let request = resp::encode(&words);
-        // The key ends where its own encoding, as the last word of those up to it, ends but for the line break; the
-        // count of words in front has the same length for up to nine of them.
-        let upto = resp::encode(&words[..=before.len()]).len();
-        let number_at = upto - 2 - Self::DIGITS;
-        debug_assert!(words.len() <= 9);
-        Command { name, request, number_at: Some(number_at), expect }
-    }
-
-    fn ttl_milliseconds(&self) -> u64 {
-        u64::try_from(self.ttl.as_nanos() / 1_000_000).unwrap_or(u64::MAX).max(1)
-    }
-
-    /// `SET key value PX ttl` of one key, for the redis crate's connections.
-    #[must_use]
-    pub fn set_one(&self, index: u64, value: &[u8]) -> redis::Cmd {
-        self.written.store(true, Ordering::Relaxed);
-        let mut cmd = redis::cmd("SET");
-        cmd.arg(self.key(index)).arg(value).arg("PX").arg(self.ttl_milliseconds());
-        cmd
-    }
-
-    /// `GET` of one key, for the redis crate's connections.
-    #[must_use]
-    pub fn get_one(&self, index: u64) -> redis::Cmd {
-        let mut cmd = redis::cmd("GET");
-        cmd.arg(self.key(index));
-        cmd
-    }
-
-    /// `UNLINK` of one key, for the redis crate's connections.
-    #[must_use]
-    pub fn unlink_one(&self, index: u64) -> redis::Cmd {
-        let mut cmd = redis::cmd("UNLINK");
-        cmd.arg(self.key(index));
-        cmd
-    }
 }
 
 #[cfg(test)]

@@ -41,6 +41,24 @@ async fn memory_has_a_ceiling_with_and_without_maxmemory() {
         "{message}"
     );
     check(&server, Effect::Touch, 1, 95_000_000).await.unwrap();
+    // Pressing on the limit may be what it is for; the machine is not to be pressed on.
+    check(&server, Effect::Disrupt, 1, 95_000_000).await.unwrap();
+    let (_, message) = refusal(&server, Effect::Disrupt, 1, 1 << 50).await;
+    assert!(message.contains("the machine's memory"), "{message}");
+}
+
+#[tokio::test]
+async fn a_sick_server_is_not_disrupted() {
+    let server = RedisServer::with(&["--dbfilename", "x.rdb"]);
+    std::fs::create_dir(server.directory().join("x.rdb")).unwrap();
+    server.ok(&["SET", "a", "1"]);
+    assert_eq!(server.cli(&["BGSAVE"]), "Background saving started");
+    let failed = || server.info("rdb_last_bgsave_status") == "err";
+    assert!(poll_until_async(Duration::from_secs(10), async || failed()).await);
+    let (reason, message) = refusal(&server, Effect::Disrupt, 1, 0).await;
+    assert_eq!(reason, Reason::Precondition);
+    assert!(message.contains("rdb_last_bgsave_status:err"), "{message}");
+    check(&server, Effect::Load, 1, 0).await.unwrap();
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use measure::{
-    Failure, ProbeError, Reason,
+    Failure, OwnErrors, ProbeError, Reason,
     keys::{CleanUp, KeyBudget, KeySpace, leftovers},
     redis,
 };
@@ -139,4 +139,48 @@ async fn refuses_what_the_budget_does_not_allow() {
     let keys =
         KeySpace::new("staging", "test", "run", Duration::from_secs(60), KeyBudget { keys: 1, bytes: 1 });
     assert!(matches!(keys.range("a", 2, 0), Err(ProbeError::Skipped(_))));
+}
+
+#[tokio::test]
+async fn own_keys_that_were_evicted_are_told_from_those_removed() {
+    let server = RedisServer::start();
+    let (keys, own) = (space("run"), OwnErrors::default());
+    let range = keys.range("fill", 3_000, 100).unwrap();
+    let mut conn = connect(&server).await;
+    let filled = range.fill(&mut conn, 0..2_000, &[b'x'; 100], &own).await.unwrap();
+    assert_eq!((filled.written, filled.refused, keys.known()), (2_000, 0, 2_000));
+    assert_eq!(keys.lost(&mut conn).await.unwrap(), 0);
+    let ttl: i64 = server.cli(&["PTTL", &range.key(1_999)]).parse().unwrap();
+    assert!(ttl > 0, "{ttl}");
+
+    // Two that will be removed and one that will not go another way; a foreign one does not count.
+    server.ok(&["SET", "foreign", "x"]);
+    for key in [range.key(5), range.key(6), range.key(1_500)] {
+        assert_eq!(server.cli(&["DEL", &key]), "1");
+    }
+    assert_eq!(server.cli(&["DEL", "foreign"]), "1");
+    assert_eq!(keys.lost(&mut conn).await.unwrap(), 3);
+    assert_eq!(range.remove(&mut conn, 0..1_000).await.unwrap(), 998);
+    assert_eq!((keys.known(), keys.lost(&mut conn).await.unwrap()), (1_000, 3));
+    assert_eq!(keys.clean_up(&mut conn).await.unwrap(), CleanUp { keys_removed: 999, left_over: 0 });
+}
+
+#[tokio::test]
+async fn refused_keys_are_on_the_own_account_and_a_stopped_run_writes_no_more() {
+    let server = RedisServer::with(&["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"]);
+    let (keys, own) = (space("run"), OwnErrors::default());
+    let range = keys.range("fill", 1_000, 10_000).unwrap();
+    let mut conn = connect(&server).await;
+    let filled = range.fill(&mut conn, 0..1_000, &[b'x'; 10_000], &own).await.unwrap();
+    assert!(filled.written > 0 && filled.refused > 0 && filled.written + filled.refused == 1_000);
+    assert_eq!(filled.refusal.unwrap().reason, Reason::Oom);
+    assert_eq!((own.noted(Reason::Oom), keys.known()), (filled.refused, filled.written));
+    assert!(server.cli(&["INFO", "errorstats"]).contains(&format!("errorstat_OOM:count={}", filled.refused)));
+
+    keys.seal();
+    let calls = server.cli(&["INFO", "commandstats"]);
+    let failure = range.fill(&mut conn, 0..1, b"x", &own).await.unwrap_err();
+    assert_eq!(failure.reason, Reason::Cancelled);
+    let set = |text: &str| text.lines().find(|line| line.starts_with("cmdstat_set:")).map(str::to_owned);
+    assert_eq!(set(&server.cli(&["INFO", "commandstats"])), set(&calls));
 }

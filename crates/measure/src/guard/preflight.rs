@@ -1,53 +1,15 @@
-//! May this effect run here, now? The checks before a run, and the canary that watches while load runs.
+//! The checks before a run: is the server in a state for this effect, and is there room for it?
 //!
-//! The rules are those of the safety contract; the numbers come from the caller. What the configuration allows is
-//! decided before anything here is asked.
-
-use std::{fmt, time::Duration};
+//! What the configuration allows is decided before anything here is asked; how many foreign keys are too many for a
+//! probe, by the probe.
 
 use redis::aio::MultiplexedConnection;
-use serde::{Deserialize, Serialize};
-use tokio::time::{sleep_until, timeout_at};
 
+use super::Effect;
 use crate::{
-    conn::{self, Endpoint},
     error::{Failure, ProbeError, Reason},
     facts::Info,
 };
-
-/// What a probe does to its target. Each step includes those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum Effect {
-    /// Reads what the server says of itself: INFO, CONFIG GET, PING.
-    #[default]
-    Observe,
-    /// Own keys at a bounded rate.
-    Touch,
-    /// Many keys, many connections, full speed.
-    Load,
-    /// Changes settings, rewrites, restarts.
-    Disrupt,
-}
-
-impl Effect {
-    /// As the configuration writes it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Effect::Observe => "observe",
-            Effect::Touch => "touch",
-            Effect::Load => "load",
-            Effect::Disrupt => "disrupt",
-        }
-    }
-}
-
-impl fmt::Display for Effect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// What a run is about to take from the server, checked against what the server has.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +34,10 @@ impl Preflight {
     /// and Disrupt also room in memory, free connections, and no save or rewrite under way. (A cache is full all its
     /// life, so that room in memory would keep Touch, with its few small keys, from ever looking at it.)
     ///
+    /// Disrupt also wants a server that can persist and whose replicas are all there: on a sick one its settings and
+    /// keys could not be put back. Its memory is held against the machine alone, since pressing on `maxmemory` may be
+    /// what it is for; how many keys of others may be at stake is each probe's own condition.
+    ///
     /// A figure that the server does not give (some managed ones hide a few) is not checked.
     ///
     /// # Errors
@@ -92,7 +58,8 @@ impl Preflight {
             None => configured_maxclients(conn).await?,
         };
         self.clients(&info, maxclients)?;
-        no_save_under_way(&info)
+        no_save_under_way(&info)?;
+        if self.effect < Effect::Disrupt { Ok(()) } else { healthy(&info) }
     }
 
     fn role_and_state(&self, info: &Info) -> Result<(), ProbeError> {
@@ -106,7 +73,7 @@ impl Preflight {
             Some(role) => {
                 let message = format!(
                     "the server's role is {role}, and {} needs a master: name the master as the target, or set \
-                     `allow = \"observe\"`",
+                     `allow = \"observe\"` for this one, which then is only looked at",
                     self.effect
                 );
                 Err(ProbeError::skipped(Reason::Readonly, message))
@@ -117,17 +84,18 @@ impl Preflight {
     fn memory(&self, info: &Info) -> Result<(), ProbeError> {
         let Some(used) = info.integer("used_memory") else { return Ok(()) };
         let (share, of, whole) = match (info.integer("maxmemory"), info.integer("total_system_memory")) {
-            (Some(limit), _) if limit > 0 => (MEMORY_SHARE, "maxmemory", limit),
-            (_, Some(machine)) if machine > 0 => {
-                (MACHINE_SHARE, "the machine's memory (no maxmemory is set)", machine)
+            (Some(limit), _) if limit > 0 && self.effect < Effect::Disrupt => {
+                (MEMORY_SHARE, "maxmemory", limit)
             }
+            (_, Some(machine)) if machine > 0 => (MACHINE_SHARE, "the machine's memory", machine),
             _ => return Ok(()),
         };
         let limit = (whole as f64 * share) as u64;
         let planned = used.saturating_add(self.bytes);
         within(planned <= limit, || {
             format!(
-                "used memory {used} B + {} B that the run may write exceed {limit} B, {:.0} % of {of} ({whole} B)",
+                "used memory {used} B + {} B that the run may write exceed {limit} B, {:.0} % of {of} ({whole} B): \
+                 lower the probe's sizes and counts, which then press less, or give the server more memory",
                 self.bytes,
                 share * 100.0
             )
@@ -142,7 +110,8 @@ impl Preflight {
         within(connected.saturating_add(self.connections) <= limit, || {
             format!(
                 "{connected} connected clients + {} that the run opens exceed {limit}, half of maxclients \
-                 ({maxclients})",
+                 ({maxclients}): lower the probe's connections, which then load less, or raise the server's maxclients, \
+                 which takes as many file descriptors",
                 self.connections
             )
         })
@@ -153,9 +122,32 @@ fn no_save_under_way(info: &Info) -> Result<(), ProbeError> {
     for (field, what) in
         [("rdb_bgsave_in_progress", "a background save"), ("aof_rewrite_in_progress", "a rewrite of the AOF")]
     {
-        within(info.flag(field) != Some(true), || format!("{what} is under way ({field}:1)"))?;
+        within(info.flag(field) != Some(true), || {
+            format!("{what} is under way ({field}:1); the next run after it will do")
+        })?;
     }
     Ok(())
+}
+
+/// Whether what a disrupting run changes could be put back, and nothing is broken that it would be blamed for.
+fn healthy(info: &Info) -> Result<(), ProbeError> {
+    for (field, what) in [
+        ("rdb_last_bgsave_status", "the last background save"),
+        ("aof_last_write_status", "the last write of the AOF"),
+    ] {
+        within(info.flag(field) != Some(false), || {
+            format!(
+                "{what} failed ({field}:err): the server may refuse every write, clean-up among them; mend its disk first"
+            )
+        })?;
+    }
+    let (known, online) = (info.integer("connected_slaves").unwrap_or(0), info.replicas_online());
+    within(online >= known, || {
+        format!(
+            "{} of {known} replicas are still synchronising; the next run after it will do",
+            known - online
+        )
+    })
 }
 
 fn within(holds: bool, message: impl FnOnce() -> String) -> Result<(), ProbeError> {
@@ -170,80 +162,4 @@ async fn configured_maxclients(conn: &mut MultiplexedConnection) -> Result<Optio
         Err(failure) if failure.reason.is_broken_connection() => Err(failure),
         Err(_denied) => Ok(None),
     }
-}
-
-/// A connection of its own that asks once a second whether the server still answers, while load runs on others.
-#[derive(Debug)]
-pub struct Canary;
-
-impl Canary {
-    /// Longest time without an answer before load must stop.
-    pub const PATIENCE: Duration = Duration::from_secs(5);
-    const INTERVAL: Duration = Duration::from_secs(1);
-
-    /// Runs until the server has not answered for [`Canary::PATIENCE`], and returns why. Never returns while it does:
-    /// a late answer and an error are answers too. A lost connection is opened again within that time.
-    pub async fn watch(endpoint: &Endpoint, name: &str) -> Failure {
-        // The patience is the only limit: an answer that is late, but comes, is one.
-        let mut endpoint = endpoint.clone();
-        endpoint.connect_timeout = Self::PATIENCE;
-        endpoint.response_timeout = Self::PATIENCE;
-
-        let mut conn = None;
-        let mut last = Failure::new(Reason::Timeout, "no answer to PING");
-        let mut answered = tokio::time::Instant::now();
-        loop {
-            let asked = tokio::time::Instant::now();
-            let end = answered + Self::PATIENCE;
-            match timeout_at(end, ask(&mut conn, &endpoint, name)).await {
-                Ok(Ok(())) => answered = tokio::time::Instant::now(),
-                Ok(Err(failure)) if is_answer(failure.reason) => answered = tokio::time::Instant::now(),
-                Ok(Err(failure)) => {
-                    conn = None;
-                    last = failure;
-                }
-                Err(_elapsed) => {}
-            }
-            let end = answered + Self::PATIENCE;
-            if tokio::time::Instant::now() >= end {
-                let message = format!("the server did not answer PING for {:?}: {last}", Self::PATIENCE);
-                return Failure::new(Reason::Canary, message);
-            }
-            sleep_until((asked + Self::INTERVAL).min(end)).await;
-        }
-    }
-}
-
-/// One PING, over a new connection where there is none.
-async fn ask(
-    conn: &mut Option<MultiplexedConnection>,
-    endpoint: &Endpoint,
-    name: &str,
-) -> Result<(), Failure> {
-    match conn {
-        Some(conn) => Ok(redis::cmd("PING").query_async::<()>(conn).await?),
-        // Connecting ends with a PING.
-        None => {
-            *conn = Some(conn::connect(endpoint, name).await?.0);
-            Ok(())
-        }
-    }
-}
-
-/// Whether it was the server that said so.
-fn is_answer(reason: Reason) -> bool {
-    !matches!(
-        reason,
-        Reason::Dns
-            | Reason::ConnectRefused
-            | Reason::ConnectTimeout
-            | Reason::TlsExpired
-            | Reason::TlsName
-            | Reason::TlsUntrusted
-            | Reason::TlsProtocol
-            | Reason::Timeout
-            | Reason::Reset
-            | Reason::Protocol
-            | Reason::Other
-    )
 }

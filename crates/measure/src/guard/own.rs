@@ -1,0 +1,58 @@
+//! What a run was refused itself: so that the watch over it does not take that for what others suffer.
+//!
+//! Own keys that were evicted are told from foreign ones by [`crate::keys::KeySpace::lost`].
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use crate::error::Reason;
+
+/// Counts a run's own refusals by those reasons that the watch sees on the server as well. Cheap to clone; all clones
+/// count together.
+#[derive(Debug, Clone, Default)]
+pub struct OwnErrors(Arc<[AtomicU64; WATCHED.len()]>);
+
+const WATCHED: [Reason; 3] = [Reason::Oom, Reason::Misconf, Reason::Rejected];
+
+impl OwnErrors {
+    /// To be told of every refusal as soon as its reply is read; reasons that nobody watches are passed over.
+    pub fn note(&self, reason: Reason) {
+        self.note_n(reason, 1);
+    }
+
+    /// As [`OwnErrors::note`], for many.
+    pub fn note_n(&self, reason: Reason, count: u64) {
+        if let Some(counter) = self.counter(reason) {
+            counter.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    /// How many of this reason there were.
+    #[must_use]
+    pub fn noted(&self, reason: Reason) -> u64 {
+        self.counter(reason).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    fn counter(&self, reason: Reason) -> Option<&AtomicU64> {
+        WATCHED.iter().position(|watched| *watched == reason).map(|index| &self.0[index])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_what_is_watched_for_all_clones() {
+        let own = OwnErrors::default();
+        own.clone().note(Reason::Oom);
+        own.note_n(Reason::Oom, 2);
+        own.note(Reason::Timeout);
+        assert_eq!(
+            (own.noted(Reason::Oom), own.noted(Reason::Misconf), own.noted(Reason::Timeout)),
+            (3, 0, 0)
+        );
+    }
+}
