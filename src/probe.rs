@@ -7,10 +7,11 @@ use std::{future::Future, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use measure::{
-    Effect, Grant, OwnErrors, Preflight, ProbeError,
+    Effect, Grant, OwnErrors, Preflight, ProbeError, Reason,
     clock::{self, Instant},
     conn::{self, ConnectTimes},
     facts::Info,
+    journal::{Changes, OwnKeys, Restored},
     keys::KeySpace,
     load::{self, Control, LoadPlan, LoadResult},
     metric::MetricDef,
@@ -220,6 +221,11 @@ fn build<P: Probe>(source: Source, quick: bool) -> Result<Built, Vec<Mistake>> {
     mistakes.or(built)
 }
 
+/// How long a probe that puts settings back waits for memory to be free again.
+const RESTORE_PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks at it.
+const RESTORE_AGAIN: Duration = Duration::from_millis(100);
+
 /// Everything a probe can reach while it runs.
 pub struct ProbeCx {
     /// The run's id, part of its keys and of its connections' names.
@@ -242,6 +248,7 @@ pub struct ProbeCx {
     /// `redprobe-<probe>-<run>`.
     pub client_name: String,
     pub(crate) kept: KeptConnection,
+    pub(crate) settings: Changes,
 }
 
 impl ProbeCx {
@@ -294,6 +301,53 @@ impl ProbeCx {
         Preflight { effect: self.allowed, connections: needs.connections, bytes: needs.bytes }
             .check(conn)
             .await
+    }
+
+    /// Changes settings of the server for the time of the run, in this order where the server cannot take them at once;
+    /// those that have the value already are left as they are. What the probe does not put back itself, the runner does,
+    /// and if redprobe dies, the next one. Make own keys safe first: the policy, then the limit.
+    ///
+    /// # Errors
+    /// Skipped where Disrupt is not allowed, where what they were cannot be written down first, or where the server does
+    /// not have one of them; failed where the server refuses. Nothing stays changed then, or the runner sees to it.
+    pub async fn change_settings(
+        &self,
+        conn: &mut MultiplexedConnection,
+        settings: &[(&str, String)],
+    ) -> Result<(), ProbeError> {
+        if !self.allows(Effect::Disrupt) {
+            return Err(ProbeError::skipped(
+                Reason::EffectNotAllowed,
+                format!("settings are changed only where targets.{}.allow is disrupt", self.target.name),
+            ));
+        }
+        self.settings.change(conn, settings).await?;
+        for setting in self.settings.pending() {
+            self.log.note(format!(
+                "{} is {:?} now; it was {:?}",
+                setting.parameter, setting.ours, setting.original
+            ));
+        }
+        Ok(())
+    }
+
+    /// Puts back every setting that the run has changed and nobody else has since. Remove own keys before: until memory
+    /// is below the limit that will be in force again, it waits, since others would lose keys.
+    ///
+    /// # Errors
+    /// Where that is not to be had, or the server refuses or is away; the runner tries again after the run.
+    pub async fn restore_settings(&self, conn: &mut MultiplexedConnection) -> Result<Restored, ProbeError> {
+        let until = clock::now() + RESTORE_PATIENCE.min(self.time_left());
+        loop {
+            // Keys that expired by themselves were not seen to be gone.
+            let keys = if self.keys.is_untouched() { OwnKeys::Gone } else { OwnKeys::MayBeThere };
+            match self.settings.restore(conn, keys).await {
+                Err(failure) if failure.reason == Reason::Precondition && clock::now() < until => {
+                    tokio::time::sleep(RESTORE_AGAIN).await;
+                }
+                done => return Ok(done?),
+            }
+        }
     }
 
     /// Runs one phase of load over raw connections; `commands` in the order of the plan's mix.

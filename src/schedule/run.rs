@@ -10,6 +10,7 @@ use measure::{
     clock::{self, Instant},
     conn,
     facts::ServerFacts,
+    journal::{Changes, Journal, Origin, OwnKeys},
     keys::{CleanUp, KeyBudget, KeySpace},
     lease::Lease,
     load::{Control, Progress},
@@ -52,6 +53,8 @@ pub(super) struct Run<'a> {
     /// Where its progress goes.
     pub(super) progress: watch::Sender<Progress>,
     pub(super) hurry: &'a CancellationToken,
+    /// Where it writes down what it changes.
+    pub(super) journal: &'a Journal,
 }
 
 /// What the guard took and found out, kept apart from the probe so that it outlives it.
@@ -108,7 +111,20 @@ impl Run<'_> {
             own_errors: OwnErrors::default(),
             client_name: format!("redprobe-{probe}-{}", self.id),
             kept: self.admission.place.kept.clone(),
+            settings: self.changes(),
         }
+    }
+
+    fn changes(&self) -> Changes {
+        let target = &self.job.target;
+        let origin = Origin {
+            target: target.name.clone(),
+            address: target.endpoint.address.to_string(),
+            run: self.id.to_owned(),
+            // No key is written after the deadline.
+            keys_gone_at: clock::wall() + self.timeout + self.timeout + KEYS_OUTLIVE,
+        };
+        Changes::new(self.journal.clone(), origin)
     }
 
     /// Guard and probe, within the deadline. A panic ends here.
@@ -215,7 +231,7 @@ impl Run<'_> {
                 let done = self.put_back(cx, guarded, result).await;
                 match done {
                     // What a load leaves is worth another try; one key is not worth a late record.
-                    Err(failure) if cx.allowed >= Effect::Load && is_unreachable(&failure) => {
+                    Err(failure) if cx.allowed >= Effect::Load && is_worth_another_try(cx, &failure) => {
                         self.log.note(format!("clean-up failed, trying again: {failure}"));
                         tokio::time::sleep(TRY_AGAIN).await;
                     }
@@ -250,7 +266,7 @@ impl Run<'_> {
         let debts = &self.admission.place.debts;
         // Who did not get through will not get through with these either.
         let pays = result.is_ok() && debts.any();
-        let owes = !cx.keys.is_untouched() || guarded.lease.is_some();
+        let owes = !cx.keys.is_untouched() || guarded.lease.is_some() || !cx.settings.pending().is_empty();
         if !owes && !pays {
             return Ok(CleanUp::default());
         }
@@ -265,6 +281,7 @@ impl Run<'_> {
         if cleaned.as_ref().is_err_and(is_unreachable) {
             return cleaned;
         }
+        self.restore_settings(cx, &mut conn, &cleaned).await?;
         if pays {
             debts.pay(&cx.target.endpoint, &mut conn, self.log).await;
         }
@@ -286,6 +303,33 @@ impl Run<'_> {
         }
         cleaned
     }
+
+    /// Own keys are gone by now, or the server refuses to remove them and the journal waits for their TTL.
+    async fn restore_settings(
+        &self,
+        cx: &ProbeCx,
+        conn: &mut MultiplexedConnection,
+        cleaned: &Result<CleanUp, Failure>,
+    ) -> Result<(), Failure> {
+        let gone = cleaned.as_ref().is_ok_and(|cleaned| cleaned.left_over == 0);
+        let keys = if gone { OwnKeys::Gone } else { OwnKeys::MayBeThere };
+        let done = cx.settings.restore(conn, keys).await?;
+        for fate in &done.restored {
+            self.log.note(format!("{} is {:?} again", fate.setting.parameter, fate.now));
+        }
+        for fate in &done.conflicts {
+            self.log.note(format!(
+                "{} was changed by somebody else and stays {:?}",
+                fate.setting.parameter, fate.now
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether trying again may help: the server is away, or settings are not put back yet.
+fn is_worth_another_try(cx: &ProbeCx, failure: &Failure) -> bool {
+    is_unreachable(failure) || !cx.settings.pending().is_empty()
 }
 
 /// A server that loads its data refuses the guard's connection already, before preflight could ask it.

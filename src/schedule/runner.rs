@@ -15,7 +15,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use measure::{Effect, ProbeError, Reason, clock, load::Progress};
+use measure::{Effect, ProbeError, Reason, clock, journal::Journal, load::Progress};
 use tokio::{
     sync::{Semaphore, watch},
     task::JoinHandle,
@@ -74,6 +74,7 @@ pub struct Runner {
     sinks: Arc<Sinks>,
     watch: SelfWatch,
     state_dir: PathBuf,
+    journal: Journal,
     gates: Gates,
     slots: Mutex<Arc<Semaphore>>,
     places: Mutex<HashMap<String, Arc<Place>>>,
@@ -92,6 +93,7 @@ impl Runner {
             watch: SelfWatch::start(Arc::clone(&sinks)),
             sinks,
             state_dir: plan.state_dir.clone(),
+            journal: Journal::of(&plan.state_dir),
             gates: Gates::default(),
             slots: Mutex::new(Arc::new(Semaphore::new(plan.limits.concurrent_load))),
             places: Mutex::default(),
@@ -233,8 +235,8 @@ impl Runner {
             };
             let (progress, receiver) = watch::channel(Progress::default());
             let _listed = self.list(id, job, receiver, &log);
-            let run =
-                Run { id, job, log: &log, admission: &admission, timeout, progress, hurry: &self.hurry };
+            let (hurry, journal) = (&self.hurry, &self.journal);
+            let run = Run { id, job, log: &log, admission: &admission, timeout, progress, hurry, journal };
             Ok(run.carry_out(&self.watch).await)
         });
         let finished = match work.catch_unwind().await {

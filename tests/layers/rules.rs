@@ -67,6 +67,9 @@ const WRITING: &[&str] = &[
     "XACK", "SETBIT", "PFADD", "GEOADD", "EVAL", "EVALSHA", "FCALL", "PUBLISH",
 ];
 
+/// The one file that sends CONFIG SET.
+const CHANGES_SETTINGS: &str = "crates/measure/src/journal/settings.rs";
+
 const NEVER: &[&str] = &[
     "FLUSHALL",
     "FLUSHDB",
@@ -259,6 +262,8 @@ pub(super) const RULES: &[Rule] = &[
         },
         finds: |source| {
             let mut found = commands(source, WRITING);
+            // The SET of CONFIG SET, which the next rule is about.
+            found.retain(|(_, line)| source.path != CHANGES_SETTINGS || line != r#"command.arg("SET");"#);
             found.extend(words(
                 source,
                 &["AsyncCommands", "AsyncTypedCommands", "TypedCommands", "redis::Commands", "Script::new"],
@@ -266,6 +271,20 @@ pub(super) const RULES: &[Rule] = &[
             found
         },
         breach: ("src/probes/a.rs", || "//! a\nfn f() { redis::cmd(\"SET\").arg(\"x\"); }\n".into()),
+    },
+    Rule {
+        name: "one place changes settings",
+        why: "what a setting was must be on the disk before it is changed; measure::journal sees to that, and puts it back",
+        applies: |path| shipped(path) && path != CHANGES_SETTINGS,
+        finds: |source| {
+            let config = commands(source, &["CONFIG"]);
+            let mut found = if config.is_empty() { Vec::new() } else { commands(source, &["SET", "set"]) };
+            found.extend(commands(source, &["CONFIG SET", "config set"]));
+            found
+        },
+        breach: ("crates/measure/src/keys/a.rs", || {
+            "//! a\nfn f() { redis::cmd(\"CONFIG\").arg(\"SET\").arg(\"maxmemory\"); }\n".into()
+        }),
     },
     Rule {
         name: "some commands are never sent",

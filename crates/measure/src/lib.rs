@@ -9,6 +9,7 @@ pub mod error;
 pub mod facts;
 pub mod fault;
 pub mod grant;
+pub mod journal;
 pub mod keys;
 pub mod latency;
 pub mod lease;

@@ -9,6 +9,7 @@ mod errors;
 mod facts;
 mod fault;
 mod guard;
+mod journal;
 mod keys;
 mod lease;
 mod load;

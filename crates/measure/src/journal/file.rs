@@ -1,0 +1,233 @@
+//! The files of the journal: made, locked, found again, removed. What an entry says is `entry`'s matter.
+
+use std::{
+    fs::{self, DirBuilder, File, TryLockError},
+    io::{self, Read as _, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use super::entry::{Entry, Read};
+
+/// Ending of an entry's file.
+const ENTRY: &str = "jsonl";
+/// Added to the name of one that cannot be trusted.
+const DAMAGED: &str = "damaged";
+/// No entry comes near this; a file that does is none.
+const LONGEST: u64 = 1 << 20;
+
+/// The journal of one state directory, which other processes may use at the same time.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    folder: PathBuf,
+}
+
+/// Why the journal cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the journal {} cannot be {verb}: {error}", path.display())]
+pub struct JournalError {
+    path: PathBuf,
+    verb: &'static str,
+    error: io::Error,
+}
+
+/// An entry of which this process has the lock: nobody else puts it back meanwhile. Dropped, it is there for others.
+#[derive(Debug)]
+pub struct Open {
+    /// What it says.
+    pub entry: Entry,
+    path: PathBuf,
+    _lock: File,
+}
+
+/// A file that cannot be trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// Where it is now.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// What lies in the journal.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Left by dead processes, the newest first: where two changed one setting, the older one knows the first value.
+    pub open: Vec<Open>,
+    /// Of processes that live.
+    pub live: Vec<Entry>,
+    /// What nobody can put back without a person's help.
+    pub damaged: Vec<Damaged>,
+}
+
+impl Journal {
+    /// The journal in `state_dir`. Nothing is made before the first entry.
+    #[must_use]
+    pub fn of(state_dir: &Path) -> Self {
+        Self { folder: state_dir.join("journal") }
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes an entry down. Once this returns, it is on the disk.
+    pub(super) fn write(&self, entry: Entry) -> Result<Open, JournalError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)
+            .map_err(|error| failed("made", &self.folder, error))?;
+        for number in 0.. {
+            let path = self.folder.join(format!("{}-{number}.{ENTRY}", file_name(&entry.run)));
+            let made = File::options().write(true).create_new(true).mode(0o600).open(&path);
+            let mut file = match made {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(failed("written", &path, error)),
+            };
+            // Somebody who looks for dead processes' files may have come by before the lock.
+            if file.try_lock().is_err() {
+                continue;
+            }
+            let written = file
+                .write_all(entry.seal().as_bytes())
+                .and_then(|()| file.sync_all())
+                .and_then(|()| self.sync());
+            if let Err(error) = written {
+                // Half an entry counts as none.
+                let _ = fs::remove_file(&path);
+                return Err(failed("written", &path, error));
+            }
+            if is_at(&file, &path) {
+                return Ok(Open { entry, path, _lock: file });
+            }
+        }
+        unreachable!("the numbers do not end")
+    }
+
+    /// Looks through the journal. Takes the lock of every entry that is nobody's, removes what dead processes have left
+    /// unfinished, and moves aside what is damaged.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read. There being none is no error.
+    pub fn find(&self) -> Result<Found, JournalError> {
+        let mut found = Found::default();
+        let unreadable = |error| failed("read", &self.folder, error);
+        let listing = match fs::read_dir(&self.folder) {
+            Ok(listing) => listing,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let mut paths = Vec::new();
+        for file in listing {
+            paths.push(file.map_err(unreadable)?.path());
+        }
+        paths.sort_unstable();
+        for path in paths.into_iter().rev() {
+            let ending = path.extension().and_then(|ending| ending.to_str());
+            match ending {
+                Some(ENTRY) => self.look_at(path, &mut found),
+                Some(DAMAGED) => {
+                    found.damaged.push(Damaged { path, why: "it was found damaged before".into() });
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
+    fn look_at(&self, path: PathBuf, found: &mut Found) {
+        let (file, content) = match open(&path) {
+            Ok(read) => read,
+            // Put back and removed meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => {
+                found.damaged.push(Damaged { path, why: format!("it cannot be read: {error}") });
+                return;
+            }
+        };
+        let free = match file.try_lock() {
+            Ok(()) => true,
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(error)) => {
+                found.damaged.push(Damaged { path, why: format!("it cannot be locked: {error}") });
+                return;
+            }
+        };
+        match Entry::unseal(&content) {
+            Read::Entry(entry) if !free => found.live.push(entry),
+            // It is being written.
+            _ if !free => {}
+            _ if !is_at(&file, &path) => {}
+            Read::Entry(entry) => found.open.push(Open { entry, path, _lock: file }),
+            Read::Torn => {
+                tracing::info!(path = %path.display(), "a process died before it changed a setting; its note is removed");
+                if let Err(error) = fs::remove_file(&path).and_then(|()| self.sync()) {
+                    tracing::warn!(path = %path.display(), %error, "an unfinished note cannot be removed");
+                }
+            }
+            Read::Damaged(why) => found.damaged.push(Damaged { path: aside(path), why }),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.folder)?.sync_all()
+    }
+}
+
+impl Open {
+    /// Drops the entry: everything in it is put back, or not ours to put back.
+    pub(super) fn close(&self) -> Result<(), JournalError> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        match fs::remove_file(&self.path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed("cleared", &self.path, error)),
+        }
+        // Where this fails, a power cut may bring the entry back; it then finds its values put back already.
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| failed("cleared", folder, error))
+    }
+
+    /// Where it is written.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn failed(verb: &'static str, path: &Path, error: io::Error) -> JournalError {
+    JournalError { path: path.to_owned(), verb, error }
+}
+
+/// A run's id as part of a file's name.
+fn file_name(run: &str) -> String {
+    run.chars().filter(char::is_ascii_alphanumeric).take(40).collect()
+}
+
+fn open(path: &Path) -> io::Result<(File, Vec<u8>)> {
+    let mut file = File::open(path)?;
+    let mut content = Vec::new();
+    io::Read::by_ref(&mut file).take(LONGEST).read_to_end(&mut content)?;
+    Ok((file, content))
+}
+
+/// Whether this very file is still the one at `path`.
+fn is_at(file: &File, path: &Path) -> bool {
+    let same = |there: fs::Metadata| Some((there.dev(), there.ino()));
+    let here = file.metadata().ok().and_then(same);
+    here.is_some() && here == fs::metadata(path).ok().and_then(same)
+}
+
+/// Gives a damaged file a name by which nobody takes it for an entry. Where that cannot be, it is found damaged again.
+fn aside(path: PathBuf) -> PathBuf {
+    let mut name = path.clone().into_os_string();
+    name.push(".");
+    name.push(DAMAGED);
+    let to = PathBuf::from(name);
+    if fs::rename(&path, &to).is_ok() { to } else { path }
+}
