@@ -6,7 +6,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use measure::{
-    Canary, Effect, Failure, OwnErrors, Preflight, ProbeError, Reason,
+    Canary, Effect, Failure, OwnErrors, Preflight, ProbeError, Reason, Watch,
     clock::{self, Instant},
     conn,
     facts::ServerFacts,
@@ -62,6 +62,8 @@ pub(super) struct Run<'a> {
 struct Guarded {
     conn: Option<MultiplexedConnection>,
     lease: Option<Lease>,
+    /// Over a run that disrupts.
+    watch: Option<Watch>,
     server: Option<ServerFacts>,
     /// What the probe had found when it was stopped half-way.
     partial: Option<Report>,
@@ -79,6 +81,7 @@ impl Run<'_> {
         if let Err(error) = &result {
             self.log.note(format!("ended after {:.3} s: {error}", took.as_secs_f64()));
         }
+        guarded.watch = None;
         let mut doubts = window.doubts();
         let clean_up = self.clean_up(&cx, &mut guarded, &mut result).await;
         if self.admission.stay.was_disturbed() {
@@ -138,10 +141,17 @@ impl Run<'_> {
                 tracing::error!(probe, target, run = self.id, "{}", error.failure().message);
                 Err(error)
             }
-            Err(_elapsed) => Err(ProbeError::failed(
-                Reason::Deadline,
-                format!("not done after {} s", self.timeout.as_secs_f64()),
-            )),
+            Err(_elapsed) => {
+                cx.keys.seal();
+                let message = format!("not done after {} s", self.timeout.as_secs_f64());
+                let failure = Failure::new(Reason::Deadline, message);
+                // Pressure that does not end in its time is no failed measurement but a danger.
+                Err(if guarded.watch.is_some() {
+                    ProbeError::Halted(failure)
+                } else {
+                    ProbeError::Failed(failure)
+                })
+            }
         }
     }
 
@@ -175,13 +185,20 @@ impl Run<'_> {
         ProbeError::failed(Reason::Cancelled, "redprobe is stopping, or the target left the configuration")
     }
 
-    /// Returns when a run under a lease may not go on: the server does not answer, or the lease is lost.
+    /// Returns when a run under a lease may not go on: the server does not answer, others suffer from a run that
+    /// disrupts, or the lease is lost.
     async fn endangered(&self, cx: &ProbeCx, guarded: &mut Guarded) -> ProbeError {
-        let (Some(conn), Some(lease)) = (&mut guarded.conn, &mut guarded.lease) else {
+        let Guarded { conn: Some(conn), lease: Some(lease), watch, .. } = guarded else {
             return std::future::pending().await;
         };
+        let watching = async {
+            match watch {
+                Some(watch) => watch.run(&cx.own_errors, &cx.keys).await,
+                None => Canary::watch(&cx.target.endpoint, &cx.client_name).await,
+            }
+        };
         ProbeError::Halted(tokio::select! {
-            failure = Canary::watch(&cx.target.endpoint, &cx.client_name) => failure,
+            failure = watching => failure,
             failure = keep_lease(cx, conn, lease) => failure,
         })
     }
@@ -206,6 +223,13 @@ impl Run<'_> {
         guarded.lease = Some(Lease::acquire(&mut conn, &holder, LEASE).await?);
         guarded.conn = Some(conn);
         self.log.note("the target's lease is taken");
+        if cx.allowed >= Effect::Disrupt {
+            let watch = Watch::begin(&cx.target.endpoint, &cx.client_name).await?;
+            if let blind @ [_, ..] = &watch.blind()[..] {
+                self.log.note(format!("not watched, since the server does not tell: {}", blind.join("; ")));
+            }
+            guarded.watch = Some(watch);
+        }
         Ok(())
     }
 
@@ -295,7 +319,11 @@ impl Run<'_> {
         if let Some(before) = guarded.server.as_ref().filter(|_| may_be_a_restart(result))
             && ask(&mut conn).await.is_some_and(|after| after.run_id != before.run_id)
         {
-            let restarted = ProbeError::failed(Reason::Restarted, "the server restarted during the run");
+            let failure = Failure::new(Reason::Restarted, "the server restarted during the run");
+            let restarted = match result {
+                Err(ProbeError::Halted(_)) => ProbeError::Halted(failure),
+                _ => ProbeError::Failed(failure),
+            };
             // The figures are of two servers: shown, and not judged.
             if let Ok(report) = std::mem::replace(result, Err(restarted)) {
                 guarded.partial = Some(report);
@@ -349,6 +377,7 @@ fn may_be_a_restart(result: &Result<Report, ProbeError>) -> bool {
     match result {
         Ok(_) => true,
         Err(ProbeError::Failed(failure)) => is_unreachable(failure),
+        Err(ProbeError::Halted(failure)) => failure.reason == Reason::Canary,
         Err(_) => false,
     }
 }

@@ -14,3 +14,4 @@ mod keys;
 mod lease;
 mod load;
 mod support;
+mod watch;

@@ -70,7 +70,7 @@ async fn ask(
 }
 
 /// Whether it was the server that said so.
-fn is_answer(reason: Reason) -> bool {
+pub(super) fn is_answer(reason: Reason) -> bool {
     !matches!(
         reason,
         Reason::Dns

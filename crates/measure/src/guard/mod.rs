@@ -1,17 +1,20 @@
 //! May this effect run here, now, and may it go on? The checks before a run (`preflight`), the canary that watches while
-//! load runs (`canary`), and what a run did itself (`own`), which is no reason to stop it.
+//! load runs (`canary`), the watch over a run that disrupts (`watch`, `seen`), and what a run brought upon itself, which
+//! is no reason to stop it (`own`).
 //!
 //! What the configuration allows is decided before anything here is asked.
 
 mod canary;
 mod own;
 mod preflight;
+mod seen;
+mod watch;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{canary::Canary, own::OwnErrors, preflight::Preflight};
+pub use self::{canary::Canary, own::OwnErrors, preflight::Preflight, watch::Watch};
 
 /// What a probe does to its target. Each step includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]

@@ -47,7 +47,8 @@ mod tests {
     #[test]
     fn counts_what_is_watched_for_all_clones() {
         let own = OwnErrors::default();
-        own.clone().note(Reason::Oom);
+        let clone = own.clone();
+        clone.note(Reason::Oom);
         own.note_n(Reason::Oom, 2);
         own.note(Reason::Timeout);
         assert_eq!(
