@@ -197,6 +197,7 @@ impl Daemon {
         self.runner.sinks().apply(plan);
         self.scheduler.apply(Arc::clone(plan)).await;
         self.runner.apply(plan, plan.limits.stop_timeout).await;
+        self.runner.watch_grants(plan);
     }
 
     async fn start(&self) {

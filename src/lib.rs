@@ -3,6 +3,7 @@
 //! `main.rs` turns arguments into a call of [`cli`]; everything else is here. The measuring itself lives in the
 //! `measure` crate, which knows nothing of configuration, HTTP or Prometheus. ARCHITECTURE.md has the map.
 
+pub mod acl;
 pub mod cli;
 pub mod config;
 pub mod daemon;

@@ -180,6 +180,13 @@ impl<P: Probe> DynProbe for Erased<P> {
 }
 
 impl ProbeKind {
+    /// Whether a run with this effect is let in by preflight alone. A probe that can do with Observe also judges servers
+    /// that may not be touched (loading, read-only).
+    #[must_use]
+    pub fn is_guarded(&self, allowed: Effect) -> bool {
+        self.effect > Effect::Observe || allowed >= Effect::Load
+    }
+
     /// The registry entry of a probe type.
     #[must_use]
     pub const fn of<P: Probe>() -> Self {

@@ -11,6 +11,7 @@ use std::{
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub mod acl;
 mod check;
 mod default_config;
 mod healthcheck;
@@ -46,6 +47,16 @@ Examples:
 
 SIGHUP reads the configuration again; SIGTERM and Ctrl-C end the runs, clean up and stop.";
 
+const ACL_EXAMPLES: &str = "\
+Examples:
+  redprobe acl health server_info --target staging
+  redprobe acl all --allow touch --server-version 7.2
+  redprobe acl throughput --target redis://127.0.0.1:6379 --allow load --user prober
+
+The rule is for what the target allows (a URL: touch), or without a target for all that the probes can do. With a target,
+the server is asked for its version and commands. Nothing is changed there, and no password of yours is shown: put one
+in. serve and run compare what their user may do with the same list, and warn of what is missing.";
+
 const CHECK_EXAMPLES: &str = "\
 Every mistake is a line `error: KEY: MESSAGE`; the exit code is 3 if there is one. Files of secrets are read, and no
 server is asked.";
@@ -71,6 +82,9 @@ pub enum Command {
     /// Print every mistake in the configuration; open no socket.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(ConfigArgs),
+    /// Print the least ACL rule that some probes need on a server.
+    #[command(after_help = ACL_EXAMPLES)]
+    Acl(AclArgs),
     /// List the probes with their settings, objectives and metrics.
     Probes(FormatArgs),
     /// List every metric that redprobe can export.
@@ -154,6 +168,32 @@ pub struct RunArgs {
     pub log: LogArgs,
 }
 
+/// `redprobe acl`.
+#[derive(Debug, Clone, Args)]
+pub struct AclArgs {
+    /// Probes that the user is for, or `all`.
+    #[arg(required = true, value_name = "PROBE")]
+    pub probes: Vec<String>,
+    /// Where the configuration is; read for --target.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// A target of the configuration, or the URL of a server [default: none; nothing is asked]
+    #[arg(long, value_name = "NAME|URL")]
+    pub target: Option<String>,
+    /// The greatest effect that the probes may have: observe, touch, load or disrupt [default: the target's]
+    #[arg(long, value_name = "EFFECT")]
+    pub allow: Option<String>,
+    /// The user's name [default: the target's user, or redprobe]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Version of the server, such as 7.2 or "valkey 8.1" [default: the target's, or a current Redis]
+    #[arg(long, value_name = "VERSION")]
+    pub server_version: Option<String>,
+    /// text for people, or json for programs
+    #[arg(long, default_value = "text", hide_possible_values = true)]
+    pub format: Format,
+}
+
 /// How a list is printed.
 #[derive(Debug, Clone, Args)]
 pub struct FormatArgs {
@@ -223,6 +263,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Serve(args) => serve::run(args).await,
         Command::Run(args) => run::run(args).await,
         Command::Check(args) => check::run(&args),
+        Command::Acl(args) => acl::run(args).await,
         Command::Probes(args) => probes::run(&args),
         Command::Metrics(args) => metrics::run(&args),
         Command::DefaultConfig => default_config::run(),

@@ -42,6 +42,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     telemetry::start(&plan.log, &args.log)?;
     let mut signals = Signals::take().context("cannot listen for signals")?;
     let runner = Runner::new(&plan, Arc::new(Sinks::new(plan.limits.runs_kept)));
+    runner.check_grants(&plan).await;
     let mut suite = Suite { runner: &runner, plan: &plan, signals: &mut signals, interrupted: false };
     let mut records = Vec::new();
     for job in &plan.jobs {

@@ -120,7 +120,11 @@ fn unknown_target(name: &str, raw: &Raw) -> String {
     }
 }
 
-fn effect(text: &str) -> Result<Effect, String> {
+/// The effect of this name, as `--allow` takes it.
+///
+/// # Errors
+/// With the names that there are.
+pub fn effect(text: &str) -> Result<Effect, String> {
     Effect::deserialize(de::De(Value::from(text))).map_err(|misread| misread.message)
 }
 

@@ -140,7 +140,10 @@ fn template(
 }
 
 /// The probe of this name.
-pub(super) fn find_probe(name: &str) -> Result<&'static ProbeKind, String> {
+///
+/// # Errors
+/// With the name that may have been meant, or all there are.
+pub fn find_probe(name: &str) -> Result<&'static ProbeKind, String> {
     let names: Vec<&str> = probes::PROBES.iter().map(|kind| kind.name).collect();
     probes::find(name).ok_or_else(|| match suggest::nearest(name, names.iter().copied()) {
         _ if name.is_empty() => format!("missing; the probes are {}", names.join(", ")),

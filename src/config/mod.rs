@@ -24,9 +24,10 @@ mod targets;
 mod tests;
 mod words;
 
-pub use ad_hoc::RunRequest;
+pub use ad_hoc::{RunRequest, effect};
 pub use cron::CronTimes;
 pub use default_file::default_file;
+pub use jobs::find_probe;
 pub use plan::{App, Http, Job, Limit, Limits, Log, LogFormat, Overrides, Plan, Profile, Schedule, Target};
 
 /// One mistake in the configuration.

@@ -38,8 +38,8 @@ impl Probe for Health {
     const EFFECT: Effect = Effect::Observe;
     const REACH: Effect = Effect::Touch;
     const COMMANDS: &'static [Grant] = &[
-        Grant::observe("ping", "", "see whether the server answers"),
-        Grant::observe("info", "server", "see whether it answers with more than PONG"),
+        Grant::observe("ping", "", "see whether the server answers").below(Effect::Touch),
+        Grant::observe("info", "server", "see whether it answers with more than PONG").below(Effect::Touch),
         Grant::touch("set", "{key} x PX 1", "see whether it takes a write"),
         Grant::touch("get", "{key}", "see whether it gives it back"),
         Grant::touch("unlink", "{key}", "remove what was written"),

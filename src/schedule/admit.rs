@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     debts::Debts,
+    grants::Grants,
     kept::KeptConnection,
     locks::{Company, LockFile, Permit, Stay, TargetLock},
     runner::Trigger,
@@ -36,6 +37,8 @@ pub(super) struct Place {
     pub(super) kept: KeptConnection,
     /// What runs here could not put back.
     pub(super) debts: Debts,
+    /// What its user may do.
+    pub(super) grants: Grants,
     /// Ends every run here.
     pub(super) cancel: CancellationToken,
     /// The runs here, waiting ones included.
@@ -49,6 +52,7 @@ impl Place {
             company: Company::default(),
             kept: KeptConnection::default(),
             debts: Debts::default(),
+            grants: Grants::default(),
             cancel,
             runs: TaskTracker::new(),
         }

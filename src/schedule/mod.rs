@@ -19,6 +19,7 @@ pub mod runner;
 
 mod admit;
 mod debts;
+mod grants;
 mod kept;
 pub(crate) mod lock_file;
 mod locks;

@@ -78,6 +78,7 @@ impl Run<'_> {
         let mut guarded = Guarded::default();
         let mut result = self.bounded(&cx, &mut guarded).await;
         let took = began.elapsed();
+        result = result.map_err(|error| self.admission.place.grants.explain(self.job, error));
         if let Err(error) = &result {
             self.log.note(format!("ended after {:.3} s: {error}", took.as_secs_f64()));
         }
@@ -157,8 +158,7 @@ impl Run<'_> {
 
     /// Guard, then the probe until it is done or something stops it. Stopped, it may still say what it has found.
     async fn guard_and_run(&self, cx: &ProbeCx, guarded: &mut Guarded) -> Result<Report, ProbeError> {
-        // A probe that can do with Observe also judges servers that may not be touched (loading, read-only).
-        if self.job.kind().effect > Effect::Observe || cx.allowed >= Effect::Load {
+        if self.job.kind().is_guarded(cx.allowed) {
             tokio::select! {
                 biased;
                 error = self.cancelled() => return Err(error),

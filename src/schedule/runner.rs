@@ -21,10 +21,14 @@ use tokio::{
     task::JoinHandle,
     time::Instant,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use super::{
     admit::{Gates, Place, Request},
+    grants,
     record::{Finished, panicked, record},
     run::Run,
     runlog::Scrub,
@@ -83,6 +87,7 @@ pub struct Runner {
     stop: CancellationToken,
     hurry: CancellationToken,
     left_over: AtomicU64,
+    grants: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 impl Runner {
@@ -102,6 +107,7 @@ impl Runner {
             stop: CancellationToken::new(),
             hurry: CancellationToken::new(),
             left_over: AtomicU64::new(0),
+            grants: Mutex::default(),
         })
     }
 
@@ -186,10 +192,23 @@ impl Runner {
         }
     }
 
+    /// Finds out what the users of the plan's targets lack and what they may do needlessly, and logs it once per target.
+    /// Returns when each has been asked.
+    pub async fn check_grants(&self, plan: &Plan) {
+        grants::ask_once(self, plan).await;
+    }
+
+    /// As [`Runner::check_grants`], on a task of its own which also waits for targets that are not there yet. The next
+    /// plan's takes its place.
+    pub fn watch_grants(self: &Arc<Self>, plan: &Plan) {
+        *lock(&self.grants) = Some(grants::watch(Arc::clone(self), plan));
+    }
+
     /// Cancels every run, lets each clean up, and waits for them for `patience` at the most. Runs that are asked for
     /// from now on are skipped. Returns whether everything was put back.
     pub async fn stop(&self, patience: Duration) -> bool {
         self.stop.cancel();
+        lock(&self.grants).take();
         self.runs.close();
         let ended = tokio::time::timeout(patience, self.runs.wait()).await.is_ok();
         let left_over = self.left_over.load(Ordering::Relaxed);
@@ -268,7 +287,7 @@ impl Runner {
         }
     }
 
-    fn place(&self, target: &str) -> Arc<Place> {
+    pub(super) fn place(&self, target: &str) -> Arc<Place> {
         let mut places = lock(&self.places);
         if let Some(place) = places.get(target) {
             return Arc::clone(place);

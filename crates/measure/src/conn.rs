@@ -20,7 +20,17 @@ pub use self::{
     stream::{Stream, open_stream},
     tls::Tls,
 };
-use crate::{clock, error::Failure};
+use crate::{clock, error::Failure, grant::Grant};
+
+/// What logging in sends, besides AUTH, which needs no grant.
+pub const GRANTS: &[Grant] = &[
+    Grant::observe("client|setname", "redprobe", "name the connection")
+        .optional("CLIENT LIST does not tell redprobe's connections from others"),
+    Grant::observe("ping", "", "see that the connection works")
+        .optional("a connection that does not work shows only with the first command"),
+];
+/// What it sends where the database is not 0.
+pub const SELECT: Grant = Grant::observe("select", "0", "choose the database");
 
 /// How long each step of connecting took.
 #[derive(Debug, Clone, Copy, Default)]

@@ -143,6 +143,7 @@ impl Reason {
             Reason::Other if line.contains("unknown command") || line.contains("unknown subcommand") => {
                 Reason::Unsupported
             }
+            Reason::Other if line.contains("user executing the script can't") => Reason::Denied,
             Reason::Other if line.contains("Protocol error") => Reason::Protocol,
             Reason::Other
                 if line.contains("invalid password") || line.contains("invalid username-password") =>

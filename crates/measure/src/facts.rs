@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, ops::Range};
 use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
-use crate::error::Failure;
+use crate::{error::Failure, grant::Grant};
 
 /// Which program it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -43,6 +43,10 @@ pub struct CommandStat {
     /// Calls that failed (since Redis 6.2).
     pub failed: u64,
 }
+
+/// What is sent for [`ServerFacts`], where nothing else asks for INFO.
+pub const WHO: Grant =
+    Grant::observe("info", "", "say in reports which server it was").optional("they do not say it");
 
 /// What a report says of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -18,6 +18,8 @@ pub struct Grant {
     pub to: &'static str,
     /// The least effect with which it is sent.
     pub effect: Effect,
+    /// The effect from which on it is not sent any more, where there is one.
+    pub below: Option<Effect>,
     /// What is lost where it is denied and everything goes on without it; `None` where nothing goes on.
     pub lost: Option<&'static str>,
     /// The probe's setting that must be given (neither false nor left out) for it to be sent.
@@ -33,7 +35,16 @@ impl Grant {
     /// A command that is sent whatever the target allows.
     #[must_use]
     pub const fn observe(command: &'static str, call: &'static str, to: &'static str) -> Self {
-        Self { command, call, to, effect: Effect::Observe, lost: None, setting: None, since: OLDEST }
+        Self {
+            command,
+            call,
+            to,
+            effect: Effect::Observe,
+            below: None,
+            lost: None,
+            setting: None,
+            since: OLDEST,
+        }
     }
 
     /// A command that is sent from Touch on.
@@ -54,6 +65,12 @@ impl Grant {
         Self { effect: Effect::Disrupt, ..Self::observe(command, call, to) }
     }
 
+    /// The same, for what is sent only where less than this is allowed.
+    #[must_use]
+    pub const fn below(self, effect: Effect) -> Self {
+        Self { below: Some(effect), ..self }
+    }
+
     /// The same, where it can be done without: `lost` says at what price, as in "without it, …".
     #[must_use]
     pub const fn optional(self, lost: &'static str) -> Self {
@@ -71,6 +88,12 @@ impl Grant {
     #[must_use]
     pub const fn since(self, major: u16, minor: u16) -> Self {
         Self { since: (major, minor), ..self }
+    }
+
+    /// Whether it is sent where this is allowed.
+    #[must_use]
+    pub fn is_sent_with(&self, allowed: Effect) -> bool {
+        self.effect <= allowed && self.below.is_none_or(|below| allowed < below)
     }
 
     /// The words of a call with these keys.
@@ -97,5 +120,15 @@ mod tests {
         assert_eq!(words(Grant::observe("config|get", "save", "read")), "config get save");
         assert_eq!(words(Grant::load("eval", "return 1 {lease}", "renew")), "eval return 1 lease");
         assert_eq!(words(Grant::observe("ping", "", "ask")), "ping");
+    }
+
+    #[test]
+    fn effects_bound_it_on_both_sides() {
+        let sent = |grant: Grant| {
+            [Effect::Observe, Effect::Touch, Effect::Load, Effect::Disrupt]
+                .map(|allowed| grant.is_sent_with(allowed))
+        };
+        assert_eq!(sent(Grant::load("get", "{key}", "read")), [false, false, true, true]);
+        assert_eq!(sent(Grant::observe("ping", "", "ask").below(Effect::Touch)), [true, false, false, false]);
     }
 }

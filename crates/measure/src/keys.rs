@@ -16,10 +16,20 @@ use redis::aio::MultiplexedConnection;
 
 use self::sweep::Sweep;
 pub use self::{fill::Filled, range::KeyRange, sweep::leftovers};
-use crate::error::{Failure, ProbeError, Reason};
+use crate::{
+    error::{Failure, ProbeError, Reason},
+    grant::Grant,
+};
 
 /// First part of every key of ours.
 pub const PREFIX: &str = "redprobe:";
+
+/// What clean-up sends: UNLINK, or where that alone is denied DEL, which no rule need grant.
+pub const GRANTS: &[Grant] = &[
+    Grant::touch("unlink", "{key}", "remove what a run has written"),
+    Grant::touch("exists", "{key}", "see that it is gone")
+        .optional("keys that could not be removed are not counted"),
+];
 
 /// At most this much, over the whole run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,6 +190,12 @@ impl KeySpace {
     fn account(&self) -> MutexGuard<'_, Account> {
         self.inner.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The pattern of the keys of `target`, or of every target, as `SCAN` and ACL rules take it.
+#[must_use]
+pub fn pattern(target: Option<&str>) -> String {
+    format!("{}*", prefix_of(target.unwrap_or("*")))
 }
 
 /// `redprobe:{<target>}:`. The braces keep all keys of a target in one slot of a cluster.

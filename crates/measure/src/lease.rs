@@ -7,11 +7,24 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 
-use crate::error::{Failure, ProbeError, Reason};
+use crate::{
+    error::{Failure, ProbeError, Reason},
+    grant::Grant,
+};
 
 /// One for all that a server (a database of it) is called in anybody's configuration: two daemons may well have
 /// different names for one server, and must not load it together all the same.
-const KEY: &str = "redprobe:lease";
+pub const KEY: &str = "redprobe:lease";
+
+/// What taking it, keeping it and giving it back send.
+pub const GRANTS: &[Grant] = &[
+    Grant::load("set", "{lease} x NX PX 1", "take it"),
+    Grant::load("get", "{lease}", "see whose it is"),
+    Grant::load("pexpire", "{lease} 1", "keep it"),
+    Grant::load("unlink", "{lease}", "give it back"),
+    Grant::load("eval", "0 1 {lease}", "do either only while it is ours, in one step")
+        .optional("it is kept and given back in two steps, between which it could become another's"),
+];
 
 /// A lease that was taken. It ends by itself when it is not renewed; dropping it without [`Lease::release`] leaves it to
 /// that.
@@ -69,7 +82,7 @@ impl Lease {
     /// # Errors
     /// Where the server refuses or goes away; it then ends by its TTL, unless another try gives it back before.
     pub async fn release(&self, conn: &mut MultiplexedConnection) -> Result<(), Failure> {
-        self.if_ours(conn, "return redis.call('DEL', KEYS[1])", "DEL").await?;
+        self.if_ours(conn, "return redis.call('UNLINK', KEYS[1])", "UNLINK").await?;
         Ok(())
     }
 

@@ -26,5 +26,5 @@ mod guard;
 pub use attribute::{CommandCosts, attribute, command_of};
 pub use error::{Failure, ProbeError, Reason};
 pub use grant::Grant;
-pub use guard::{Canary, Effect, OwnErrors, Preflight, Watch};
+pub use guard::{CANARY, Canary, Effect, OwnErrors, PREFLIGHT, Preflight, WATCH, Watch};
 pub use redis;

@@ -9,7 +9,12 @@ use tokio::time::{sleep_until, timeout_at};
 use crate::{
     conn::{self, Endpoint},
     error::{Failure, Reason},
+    grant::Grant,
 };
+
+/// What [`Canary::watch`] sends. Denied is an answer to it, too.
+pub const CANARY: Grant = Grant::load("ping", "", "see that the server still answers under load")
+    .optional("NOPERM counts as an answer, and fills the ACL LOG");
 
 /// A connection of its own that asks once a second whether the server still answers, while load runs on others.
 #[derive(Debug)]

@@ -14,7 +14,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{canary::Canary, own::OwnErrors, preflight::Preflight, watch::Watch};
+pub use self::{
+    canary::{CANARY, Canary},
+    own::OwnErrors,
+    preflight::{PREFLIGHT, Preflight},
+    watch::{WATCH, Watch},
+};
 
 /// What a probe does to its target. Each step includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]

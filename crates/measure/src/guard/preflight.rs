@@ -9,7 +9,12 @@ use super::Effect;
 use crate::{
     error::{Failure, ProbeError, Reason},
     facts::Info,
+    grant::Grant,
 };
+
+/// What [`Preflight::check`] sends, from Touch on. (CONFIG GET, for servers whose INFO does not have `maxclients`, is no
+/// part of it: every version that rules are written for has it.)
+pub const PREFLIGHT: Grant = Grant::observe("info", "", "see that the server is in a state for the run");
 
 /// What a run is about to take from the server, checked against what the server has.
 #[derive(Debug, Clone, Copy)]

@@ -19,6 +19,7 @@ use crate::{
     conn::{self, Endpoint},
     error::{Failure, ProbeError, Reason},
     facts::Info,
+    grant::Grant,
     keys::KeySpace,
 };
 
@@ -47,6 +48,13 @@ const TELLING: Duration = Duration::from_secs(1);
 
 /// Sections of INFO with the figures that are watched.
 const SECTIONS: [&str; 5] = ["server", "persistence", "stats", "replication", "errorstats"];
+
+/// What [`Watch`] sends.
+pub const WATCH: &[Grant] = &[
+    Grant::disrupt("ping", "", "see that others are answered in time"),
+    Grant::disrupt("info", "stats", "see that others lose and suffer nothing"),
+    Grant::disrupt("exists", "{key}", "tell evictions of own keys from those of foreign ones"),
+];
 
 /// Watches a server on behalf of everybody else who uses it. Holds one connection.
 #[derive(Debug)]

@@ -1,0 +1,103 @@
+//! An ACL rule as text: for `ACL SETUSER`, for a line of `users.acl`, and why each word of it is there.
+//!
+//! What the rule must hold is decided in `acl`; the password is never known here.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::{Need, Needs};
+
+/// The rule of one user.
+#[derive(Debug)]
+pub struct Rule {
+    user: String,
+    /// Each word that grants something, with those who need it.
+    words: Vec<(String, Vec<String>)>,
+    needs: Needs,
+}
+
+impl Rule {
+    /// The rule that grants just this; `target` as in [`measure::keys::pattern`].
+    #[must_use]
+    pub fn new(user: &str, needs: Needs, target: Option<&str>) -> Self {
+        let keys =
+            needs.patterns(target).into_iter().map(|(word, why)| (format!("~{word}"), vec![why.into()]));
+        let commands = needs.commands().into_iter();
+        let commands = commands.map(|(name, needs)| (format!("+{name}"), reasons(&needs)));
+        Self { user: user.to_owned(), words: keys.chain(commands).collect(), needs }
+    }
+
+    /// For `redis-cli`. It begins with a reset, so that a user who is there already keeps nothing besides.
+    #[must_use]
+    pub fn set_user(&self) -> String {
+        format!("ACL SETUSER {} reset on >PASSWORD {}", self.user, self.granted())
+    }
+
+    /// For `users.acl`.
+    #[must_use]
+    pub fn line(&self) -> String {
+        format!("user {} on #SHA256 {}", self.user, self.granted())
+    }
+
+    /// Nothing but these words is allowed. (A new user has all channels where `acl-pubsub-default` says so.)
+    fn granted(&self) -> String {
+        let (keys, commands): (Vec<_>, Vec<_>) =
+            self.words.iter().map(|(word, _)| word.as_str()).partition(|word| word.starts_with('~'));
+        [&["resetchannels"], &keys[..], &["-@all"], &commands].concat().join(" ")
+    }
+
+    /// A comment per grant: who needs it and what for, each on a line, and what is lost without it where nobody depends
+    /// on it.
+    #[must_use]
+    pub fn comments(&self) -> String {
+        let width = self.words.iter().map(|(word, _)| word.len()).max().unwrap_or(0);
+        let mut out = String::new();
+        for (word, reasons) in &self.words {
+            for (line, reason) in reasons.iter().enumerate() {
+                let word = if line == 0 { word.as_str() } else { "" };
+                writeln!(out, "#   {word:width$}  {reason}").ok();
+            }
+        }
+        out
+    }
+
+    /// Everything, for programs.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let grants = self.words.iter().map(|(word, _)| {
+            let by: Vec<Value> = match word.strip_prefix('+') {
+                Some(command) => {
+                    self.needs.iter().filter(|need| need.grant.command == command).map(need).collect()
+                }
+                None => Vec::new(),
+            };
+            json!({ "rule": word, "needed_by": by })
+        });
+        json!({
+            "user": self.user,
+            "acl_setuser": self.set_user(),
+            "users_acl": self.line(),
+            "grants": grants.collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn need(need: &Need) -> Value {
+    json!({ "who": need.who, "to": need.grant.to, "effect": need.grant.effect, "without": need.grant.lost })
+}
+
+fn reasons(needs: &[&Need]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for need in needs {
+        let same = needs.iter().filter(|other| other.grant.to == need.grant.to);
+        let who: Vec<_> = same.map(|other| other.who).collect();
+        let line = format!("{}: to {}", who.join(", "), need.grant.to);
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    let lost: Option<Vec<_>> = needs.iter().map(|need| need.grant.lost).collect();
+    lines.extend(lost.and_then(|lost| Some(format!("(without it, {})", lost.first()?))));
+    lines
+}
