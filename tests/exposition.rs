@@ -13,6 +13,7 @@ use std::{
 
 use measure::{
     Effect, Reason,
+    latency::Latency,
     metric::{Kind, LabelValue, MetricDef},
     report::{Check, Direction, Doubt, ObjectiveDef, Pool, Report, Severity, Unit},
 };
@@ -66,6 +67,9 @@ fn starved() -> Report {
         size: 15,
         wait: waits.response,
         wait_failures: 459,
+        recycle: Latency::default(),
+        recycle_failures: 0,
+        created: 15,
         wait_buckets: waits.response_buckets,
     });
     for (check, status) in [("M01", "fail"), ("M02", "pass"), ("M03", "pass")] {

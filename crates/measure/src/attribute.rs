@@ -3,8 +3,11 @@
 //! The server's part comes from the difference of `INFO commandstats` around a phase: all commands' busy time over the
 //! phase, not the operation's own, since a GET that waits 134 ms behind a script shows 4 µs of its own.
 
+mod pooled;
+
 use std::collections::BTreeMap;
 
+pub use self::pooled::{PooledOperation, attribute_pooled};
 use crate::{
     facts::{CommandStat, Info},
     report::{Attribution, Operation},
@@ -99,15 +102,18 @@ pub fn attribute(operations: &[Operation], costs: &CommandCosts, out: u64) -> Ve
         }
         let server = costs.own_seconds(operation).map(|own| {
             let ours = if out <= 1 { own } else { service * per_second(ours, covered) };
-            (ours + service * per_second(others, duration)).min(service)
+            let own = own.min(service);
+            let total = (ours + service * per_second(others, duration)).min(service);
+            (total, (total - own).max(0.0))
         });
         let share = |time: f64| time / response;
         Some(Attribution {
             operation: operation.operation,
             pool_wait: 0.0,
             recycle: 0.0,
-            network: share(server.map_or(0.0, |server| service - server)),
-            server: share(server.unwrap_or(0.0)),
+            network: share(server.map_or(0.0, |(server, _)| service - server)),
+            server: share(server.map_or(0.0, |(server, _)| server)),
+            server_others: share(server.map_or(0.0, |(_, others)| others)),
             client: share(response - service),
             unattributed: share(if server.is_some() { 0.0 } else { service }),
         })

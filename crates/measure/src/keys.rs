@@ -5,6 +5,7 @@
 
 mod fill;
 mod range;
+mod streams;
 mod sweep;
 
 use std::{

@@ -16,14 +16,16 @@ pub mod lease;
 pub mod load;
 pub mod metric;
 pub mod pace;
+pub mod pool;
 pub mod report;
 pub mod resp;
+pub mod watch;
 pub mod wire;
 
 mod attribute;
 mod guard;
 
-pub use attribute::{CommandCosts, attribute, command_of};
+pub use attribute::{CommandCosts, PooledOperation, attribute, attribute_pooled, command_of};
 pub use error::{Failure, ProbeError, Reason};
 pub use grant::Grant;
 pub use guard::{CANARY, Canary, Effect, OwnErrors, PREFLIGHT, Preflight, WATCH, Watch};

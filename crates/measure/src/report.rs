@@ -212,6 +212,12 @@ pub struct Pool {
     pub wait: Latency,
     /// Waits that ended without one.
     pub wait_failures: u64,
+    /// The checks of idle connections before they were handed out.
+    pub recycle: Latency,
+    /// Idle connections that failed that check and were replaced, of which applications are not told.
+    pub recycle_failures: u64,
+    /// Connections opened.
+    pub created: u64,
     /// For the exported histogram.
     #[serde(skip)]
     pub wait_buckets: BucketCounts,
@@ -230,6 +236,10 @@ pub struct Attribution {
     pub network: f64,
     /// The server's busy time while the operation was out.
     pub server: f64,
+    /// The part of `server` that went to other commands than the operation's own; no share beside the others, and
+    /// therefore not among them in the JSON.
+    #[serde(skip)]
+    pub server_others: f64,
     /// Late wake-ups of redprobe itself, and waiting behind its own earlier operations.
     pub client: f64,
     /// What remains.

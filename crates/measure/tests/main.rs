@@ -13,5 +13,6 @@ mod journal;
 mod keys;
 mod lease;
 mod load;
+mod pool;
 mod support;
 mod watch;

@@ -98,7 +98,7 @@ impl KeyRange {
         Command { name, request, number_at: Some(number_at), expect }
     }
 
-    fn ttl_milliseconds(&self) -> u64 {
+    pub(super) fn ttl_milliseconds(&self) -> u64 {
         u64::try_from(self.ttl.as_nanos() / 1_000_000).unwrap_or(u64::MAX).max(1)
     }
 

@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Connector, LoadPlan, LoadResult, Progress, StoppedBy,
     book::{Message, Second, Tally, Totals},
-    thread::{self, Setup},
+    thread::{self, Seat, Setup},
 };
 use crate::{
     clock::{self, Instant},
@@ -75,18 +75,8 @@ impl Collector {
         connector: C,
         tracker: &TaskTracker,
     ) -> Result<(), Failure> {
-        let Some(sender) = self.sender.take() else { return Ok(()) };
-        let operations_left = self.plan.stop.operations.map(|count| Arc::new(AtomicU64::new(count)));
-        for index in 0..self.threads {
-            let setup = Setup {
-                plan: Arc::clone(&self.plan),
-                connector: connector.clone(),
-                workers: (index..self.plan.workers).step_by(self.threads).collect(),
-                operations_left: operations_left.clone(),
-                kill: self.kill.clone(),
-                sender: sender.clone(),
-                start: self.start.subscribe(),
-            };
+        for (index, seat) in self.seats().into_iter().enumerate() {
+            let setup = Setup { seat, connector: connector.clone() };
             let running = tracker.token();
             std::thread::Builder::new().name(format!("load-{index}")).spawn(move || {
                 let _running = running;
@@ -96,6 +86,27 @@ impl Collector {
             })?;
         }
         Ok(())
+    }
+
+    /// The whole phase as one thread's part.
+    pub(super) fn only_seat(&mut self) -> Seat {
+        debug_assert_eq!(self.threads, 1, "a crew has one thread");
+        self.seats().swap_remove(0)
+    }
+
+    /// What each thread has to do. To be asked once: when the last thread is gone, so is the last sender.
+    fn seats(&mut self) -> Vec<Seat> {
+        let sender = self.sender.take().expect("threads are started once");
+        let operations_left = self.plan.stop.operations.map(|count| Arc::new(AtomicU64::new(count)));
+        let seat = |index| Seat {
+            plan: Arc::clone(&self.plan),
+            workers: (index..self.plan.workers).step_by(self.threads).collect(),
+            operations_left: operations_left.clone(),
+            kill: self.kill.clone(),
+            sender: sender.clone(),
+            start: self.start.subscribe(),
+        };
+        (0..self.threads).map(seat).collect()
     }
 
     /// Waits for every thread, bounded by their own bounds: duration, operation timeout, kill switch.

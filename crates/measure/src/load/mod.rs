@@ -5,6 +5,7 @@
 
 use std::{future::Future, time::Duration};
 
+use futures_util::future::try_join_all;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -18,8 +19,11 @@ use crate::{
 
 mod book;
 mod collect;
+mod crew;
 mod thread;
 mod worker;
+
+pub use self::crew::Crew;
 
 /// One kind of operation in a mix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,4 +236,34 @@ pub async fn run<C: Connector>(
     let mut collector = collect::Collector::new(plan, kill, control.progress.clone());
     collector.start_threads(connector, &control.threads)?;
     collector.finish().await
+}
+
+/// Runs several phases of load at the same time, all on one thread, so that their clients can share what lives on one
+/// runtime: a pool of connections, for one. The results are in the order of the crews; only the first tells progress.
+///
+/// # Errors
+/// As [`run`], for any of them; the others are then stopped.
+pub async fn run_together(crews: Vec<Crew>, control: &Control) -> Result<Vec<LoadResult>, Failure> {
+    let kill = control.kill.child_token();
+    let _stops_when_dropped = kill.clone().drop_guard();
+    let mut collectors = Vec::with_capacity(crews.len());
+    let mut bodies = Vec::with_capacity(crews.len());
+    for (index, crew) in crews.into_iter().enumerate() {
+        crew.plan.check()?;
+        let plan = LoadPlan { threads: 1, ..crew.plan };
+        let quiet = || watch::Sender::new(Progress::default());
+        let progress = if index == 0 { control.progress.clone() } else { quiet() };
+        let mut collector = collect::Collector::new(plan, kill.child_token(), progress);
+        bodies.push((crew.body, collector.only_seat()));
+        collectors.push(collector);
+    }
+    let running = control.threads.token();
+    std::thread::Builder::new().name("load-together".to_owned()).spawn(move || {
+        let _running = running;
+        let bodies = bodies.into_iter().map(|(body, seat)| body(seat));
+        if let Err(failure) = thread::run(async { try_join_all(bodies).await.map(drop) }) {
+            tracing::warn!(%failure, "a load thread ended early");
+        }
+    })?;
+    try_join_all(collectors.into_iter().map(collect::Collector::finish)).await
 }

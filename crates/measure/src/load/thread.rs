@@ -5,6 +5,7 @@
 
 use std::{
     cell::RefCell,
+    future::Future,
     rc::Rc,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
@@ -33,8 +34,13 @@ const CONNECTING: usize = 8;
 
 /// What a thread needs to begin.
 pub(super) struct Setup<C> {
-    pub(super) plan: Arc<LoadPlan>,
+    pub(super) seat: Seat,
     pub(super) connector: C,
+}
+
+/// A thread's part of a phase, and what binds it to the collector.
+pub(super) struct Seat {
+    pub(super) plan: Arc<LoadPlan>,
     /// The workers of this thread.
     pub(super) workers: Vec<usize>,
     pub(super) operations_left: Option<Arc<AtomicU64>>,
@@ -54,26 +60,32 @@ pub(super) struct Shared<C> {
 
 /// The body of a load thread.
 pub(super) fn main<C: Connector>(setup: Setup<C>) -> Result<(), Failure> {
+    run(body(setup))
+}
+
+/// Runs `work` on a runtime of its own; what it has spawned ends with it.
+pub(super) fn run(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = LocalSet::new().block_on(&runtime, body(setup));
+    let result = LocalSet::new().block_on(&runtime, work);
     // Name look-ups of a killed run must not hold the thread.
     runtime.shutdown_timeout(Duration::ZERO);
     result
 }
 
-async fn body<C: Connector>(setup: Setup<C>) -> Result<(), Failure> {
-    let kill = setup.kill.clone();
+/// Connects the workers, waits for the others' threads, works.
+pub(super) async fn body<C: Connector>(setup: Setup<C>) -> Result<(), Failure> {
+    let kill = setup.seat.kill.clone();
     let clients = tokio::select! {
         biased;
         () = kill.cancelled() => return Ok(()),
         clients = connect_all(&setup) => clients,
     };
-    let mut start = setup.start.clone();
+    let mut start = setup.seat.start.clone();
     let Ok(start) = start.wait_for(Option::is_some).await.map(|start| start.unwrap_or_else(clock::now))
     else {
         return Ok(());
     };
-    let Setup { plan, connector, operations_left, sender, .. } = setup;
+    let Setup { seat: Seat { plan, operations_left, sender, .. }, connector } = setup;
     let book = Book::new(plan.pace.kind(), plan.mix.len(), start, sender.clone());
     let shared = Rc::new(Shared { plan, connector, operations_left, book: RefCell::new(book) });
     let mut tasks = JoinSet::new();
@@ -110,8 +122,9 @@ async fn all(tasks: &mut JoinSet<Result<(), Failure>>) -> Result<(), Failure> {
 async fn connect_all<C: Connector>(setup: &Setup<C>) -> Vec<(usize, Option<C::Client>)> {
     let mut times = Recorder::default();
     let mut failures = Vec::new();
-    let mut clients = Vec::with_capacity(setup.workers.len());
-    let mut connecting = stream::iter(setup.workers.iter().copied())
+    let seat = &setup.seat;
+    let mut clients = Vec::with_capacity(seat.workers.len());
+    let mut connecting = stream::iter(seat.workers.iter().copied())
         .map(async |worker| {
             let begun = clock::now();
             (worker, setup.connector.connect(worker).await, begun.elapsed())
@@ -129,7 +142,7 @@ async fn connect_all<C: Connector>(setup: &Setup<C>) -> Vec<(usize, Option<C::Cl
             }
         }
     }
-    let message = Message::Connected { times: Box::new(times), failures, workers: setup.workers.len() };
-    let _ = setup.sender.send(message).await;
+    let message = Message::Connected { times: Box::new(times), failures, workers: seat.workers.len() };
+    let _ = seat.sender.send(message).await;
     clients
 }
