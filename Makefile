@@ -34,7 +34,7 @@ lint: ## What `make check` adds to the tests
 
 bless: ## Rewrite the files that are generated from the code, for review in the diff
 	@scripts/install-deps.sh redis
-	BLESS=1 cargo test $(LOCKED) --test it -- config:: exposition::
+	BLESS=1 cargo test $(LOCKED) --test it -- config:: exposition:: acl::printed
 
 bench: ## Measure speed against other tools and write the table into README.md
 	@scripts/install-deps.sh redis exporter

@@ -73,7 +73,7 @@ fn commands_and_options_in_the_documents_exist() {
     }
     let mut help = String::new();
     for command in
-        ["serve", "run", "check", "probes", "metrics", "default-config", "healthcheck", "completions"]
+        ["serve", "run", "check", "probes", "metrics", "default-config", "healthcheck", "completions", "acl"]
     {
         assert!(shown.contains(command), "no document shows `redprobe {command}`; they show {shown:?}");
         help += &redprobe(&[command, "--help"]);

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, so that they link once. One module per subject.
 
+mod acl;
 mod cli;
 mod config;
 mod daemon;

@@ -73,6 +73,7 @@ fn asked(args: &AclArgs) -> anyhow::Result<Asked> {
             probes: args.probes.clone(),
             target: args.target.clone(),
             allow: args.allow.clone(),
+            set: args.set.clone(),
             timeout: "15m".into(),
             ..RunRequest::default()
         };

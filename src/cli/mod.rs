@@ -183,6 +183,9 @@ pub struct AclArgs {
     /// The greatest effect that the probes may have: observe, touch, load or disrupt [default: the target's]
     #[arg(long, value_name = "EFFECT")]
     pub allow: Option<String>,
+    /// Change a setting, where it decides what a probe sends; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", requires = "target")]
+    pub set: Vec<String>,
     /// The user's name [default: the target's user, or redprobe]
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,

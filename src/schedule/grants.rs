@@ -27,7 +27,7 @@ const AT_A_TIME: usize = 8;
 /// Bound of asking one.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Until those that did not answer are asked again.
-const AGAIN: Duration = Duration::from_secs(30);
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// What is known of a target's user.
 #[derive(Debug, Default)]

@@ -245,6 +245,15 @@ pub(super) const RULES: &[Rule] = &[
         breach: ("src/config/raw.rs", || "//! a\nuse crate::{daemon::Daemon, probe};\n".into()),
     },
     Rule {
+        name: "what a user must be allowed is gathered, not run",
+        why: "a rule follows from declarations and a version; when a server is asked, and who is told, is the runner's",
+        applies: |path| path.starts_with("src/acl/"),
+        finds: |source| {
+            uses(source, &["http", "schedule", "daemon", "cli", "sink", "verdict", "selfwatch", "shutdown"])
+        },
+        breach: ("src/acl/mod.rs", || "//! a\nuse crate::schedule::runner::Runner;\n".into()),
+    },
+    Rule {
         name: "the runner does not know its callers",
         why: "scheduler, command line and HTTP all call the runner; were it to know one, the others would run differently",
         applies: |path| path.starts_with("src/schedule/"),

@@ -1,6 +1,7 @@
 //! A real redis-server in a process and directory of its own.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -188,6 +189,39 @@ impl RedisServer {
         assert_eq!(answer, "OK", "answer to {words:?}");
     }
 
+    /// Makes the user anew with this password and nothing but these rules, such as `~* +@all -set`, and returns its URL.
+    #[must_use]
+    pub fn user(&self, name: &str, password: &str, rules: &str) -> String {
+        let password_rule = format!(">{password}");
+        let words = ["ACL", "SETUSER", name, "reset", "on", &password_rule];
+        self.ok(&words.into_iter().chain(rules.split_whitespace()).collect::<Vec<_>>());
+        format!("redis://{name}:{password}@127.0.0.1:{}", self.port)
+    }
+
+    /// What was denied so far, once each: commands, keys and channels of the ACL LOG.
+    #[must_use]
+    pub fn denied(&self) -> Vec<String> {
+        let log = self.cli(&["ACL", "LOG", "128"]);
+        let mut lines = log.lines();
+        let mut denied = Vec::new();
+        while lines.any(|line| line == "object") {
+            denied.extend(lines.next().map(str::to_owned));
+        }
+        denied.sort_unstable();
+        denied.dedup();
+        denied
+    }
+
+    /// How often each command was called, as `INFO commandstats` has it: `get`, `config|get`.
+    #[must_use]
+    pub fn calls(&self) -> BTreeMap<String, u64> {
+        let calls = |line: &str| {
+            let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
+        };
+        self.cli(&["INFO", "commandstats"]).lines().filter_map(calls).collect()
+    }
+
     /// A field of INFO that is always there.
     ///
     /// # Panics
@@ -350,6 +384,21 @@ mod tests {
     fn logs_in_with_its_password() {
         let server = RedisServer::with(&["--requirepass", "secret"]);
         assert_eq!(server.cli(&["PING"]), "PONG");
+    }
+
+    #[test]
+    fn users_are_denied_what_their_rules_leave_out() {
+        let server = RedisServer::start();
+        let url = server.user("reader", "word", "~a:* +get");
+        assert_eq!(url, format!("redis://reader:word@{}", server.address()));
+        assert_eq!(server.denied(), [] as [&str; 0]);
+        for words in [&["GET", "a:1"][..], &["GET", "b"], &["SET", "a:1", "x"], &["SET", "a:1", "x"]] {
+            let login = ["--user", "reader", "--pass", "word", "--no-auth-warning"];
+            let _ = server.cli(&[&login, words].concat());
+        }
+        assert_eq!(server.denied(), ["b", "set"]);
+        let calls = server.calls();
+        assert_eq!((calls["get"], calls.get("set"), calls["acl|setuser"]), (1, Some(&0), 1), "{calls:?}");
     }
 
     #[test]
