@@ -7,6 +7,7 @@ mod daemon;
 mod docs;
 mod exposition;
 mod faults;
+mod halt;
 mod http;
 mod layers;
 mod probes;

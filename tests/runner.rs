@@ -37,7 +37,7 @@ mod company;
 mod lease;
 
 /// For anything that a busy machine may delay; a test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 type Act = Box<dyn for<'a> Fn(&'a ProbeCx) -> BoxFuture<'a, Result<Report, ProbeError>> + Send + Sync>;
 
@@ -62,7 +62,7 @@ impl DynProbe for Acting {
     }
 }
 
-const fn needing(name: &'static str, effect: Effect) -> ProbeKind {
+pub(crate) const fn needing(name: &'static str, effect: Effect) -> ProbeKind {
     ProbeKind { effect, ..synthetic::kind(name, effect, &[]) }
 }
 
@@ -71,16 +71,19 @@ static TOUCHING: ProbeKind = needing("touching", Effect::Touch);
 static LOADING: ProbeKind = needing("loading", Effect::Load);
 
 /// A runner and a server to run on.
-struct Bench {
-    runner: Arc<Runner>,
-    redis: RedisServer,
-    state: TempDir,
+pub(crate) struct Bench {
+    pub(crate) runner: Arc<Runner>,
+    pub(crate) redis: RedisServer,
+    pub(crate) state: TempDir,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
+        Self::on(RedisServer::start())
+    }
+
+    pub(crate) fn on(redis: RedisServer) -> Self {
         let state = TempDir::new().expect("a directory can be made");
-        let redis = RedisServer::start();
         Self { runner: runner_in(&state), redis, state }
     }
 
@@ -100,7 +103,7 @@ impl Bench {
     }
 }
 
-fn runner_in(state: &TempDir) -> Arc<Runner> {
+pub(crate) fn runner_in(state: &TempDir) -> Arc<Runner> {
     let mut plan = synthetic::plan(&[]);
     plan.state_dir = state.path().to_owned();
     plan.limits.concurrent_load = 4;
@@ -114,7 +117,7 @@ fn target_at(url: &str, name: &str) -> Arc<Target> {
 }
 
 /// A job whose probe does this.
-fn job<F>(kind: &'static ProbeKind, target: &Arc<Target>, timeout: Duration, act: F) -> Arc<Job>
+pub(crate) fn job<F>(kind: &'static ProbeKind, target: &Arc<Target>, timeout: Duration, act: F) -> Arc<Job>
 where
     F: for<'a> Fn(&'a ProbeCx) -> BoxFuture<'a, Result<Report, ProbeError>> + Send + Sync + 'static,
 {

@@ -17,6 +17,7 @@ mod default_config;
 mod healthcheck;
 mod metrics;
 mod probes;
+mod rearm;
 pub mod run;
 pub mod serve;
 
@@ -61,6 +62,15 @@ const CHECK_EXAMPLES: &str = "\
 Every mistake is a line `error: KEY: MESSAGE`; the exit code is 3 if there is one. Files of secrets are read, and no
 server is asked.";
 
+const REARM_EXAMPLES: &str = "\
+Examples:
+  redprobe rearm --config redprobe.toml
+  redprobe rearm --config redprobe.toml --target staging memory_pressure
+
+A probe that disrupts stays off once it had to be stopped, and everything above touch while somebody has halted it. Look
+at why first: the report of the run, or `curl …/api/v1/targets`. A file `halt` in the state directory is to be removed by
+hand.";
+
 /// Scheduled probes against Redis, exported as Prometheus metrics.
 #[derive(Debug, Parser)]
 #[command(name = "redprobe", version, after_help = EXAMPLES)]
@@ -91,6 +101,9 @@ pub enum Command {
     Metrics(FormatArgs),
     /// Print a configuration file with every setting, its default and its meaning.
     DefaultConfig,
+    /// Allow again what was halted: everything, or only on one target, or one probe.
+    #[command(after_help = REARM_EXAMPLES)]
+    Rearm(RearmArgs),
     /// Ask a running redprobe whether it is alive.
     Healthcheck(HealthcheckArgs),
     /// Print a completion script for a shell.
@@ -205,6 +218,20 @@ pub struct FormatArgs {
     pub format: Format,
 }
 
+/// `redprobe rearm`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RearmArgs {
+    /// The probe to allow again [default: whatever was halted]
+    #[arg(value_name = "PROBE")]
+    pub probe: Option<String>,
+    /// Where the configuration is; it says where the state directory is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Only on this target.
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+}
+
 /// `redprobe healthcheck`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct HealthcheckArgs {
@@ -270,6 +297,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Probes(args) => probes::run(&args),
         Command::Metrics(args) => metrics::run(&args),
         Command::DefaultConfig => default_config::run(),
+        Command::Rearm(args) => rearm::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args).await,
         Command::Completions { shell } => {
             use clap::CommandFactory;

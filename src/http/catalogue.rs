@@ -23,6 +23,7 @@ pub(super) async fn config(State(daemon): State<Arc<Daemon>>) -> impl IntoRespon
 pub(super) async fn targets(State(daemon): State<Arc<Daemon>>) -> Json<Value> {
     let plan = daemon.plan();
     let history = &daemon.runner().sinks().history;
+    let halted = daemon.runner().halts().seen();
     let targets: Vec<_> = plan
         .targets
         .values()
@@ -32,6 +33,7 @@ pub(super) async fn targets(State(daemon): State<Arc<Daemon>>) -> Json<Value> {
                 "name": target.name,
                 "environment": target.environment,
                 "allow": target.allow,
+                "halted": halted.on(&target.name),
                 "jobs": jobs.map(|job| job_of(job, history)).collect::<Vec<_>>(),
             })
         })

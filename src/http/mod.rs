@@ -12,6 +12,7 @@
 //! | `GET /api/v1/runs?probe=&target=&outcome=&limit=` | runs, newest first |
 //! | `GET /api/v1/runs/{id}` | one run with its log |
 //! | `POST /api/v1/runs` | starts a run; by the token |
+//! | `POST /api/v1/halt`, `POST /api/v1/rearm` | stops and refuses all that loads or disrupts; allows it again; by the token |
 //!
 //! Errors are a status and a sentence: `{"error": …}` below `/api/`, plain text elsewhere. Nothing here measures or
 //! decides whether a run may be: that is the runner's.
@@ -31,8 +32,10 @@ use self::error::Error;
 use crate::daemon::Daemon;
 
 mod auth;
+mod body;
 mod catalogue;
 mod error;
+mod halt;
 mod health;
 mod jobs;
 pub mod listen;
@@ -62,6 +65,8 @@ fn router(daemon: Arc<Daemon>) -> Router {
         .route("/api/v1/targets", get(catalogue::targets))
         .route("/api/v1/probes", get(catalogue::probes))
         .route("/api/v1/runs/{id}", get(runs::one))
+        .route("/api/v1/halt", post(halt::halt))
+        .route("/api/v1/rearm", post(halt::rearm))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, QUICK));
     // These take as long as a run or a reload does, which have bounds of their own.
     let slow = Router::new()

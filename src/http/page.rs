@@ -15,7 +15,7 @@ use super::catalogue::schedule;
 use crate::{
     config::{Job, Plan},
     daemon::Daemon,
-    schedule::runner::Running,
+    schedule::{halted::Halted, runner::Running},
     sink::{Record, Sinks, history::Filter},
 };
 
@@ -33,10 +33,11 @@ th,td{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;border-bott
 pub(super) async fn page(State(daemon): State<Arc<Daemon>>) -> Html<String> {
     let plan = daemon.plan();
     let sinks = daemon.runner().sinks();
-    Html(render(&plan, sinks, &daemon.runner().running(), clock::wall()))
+    let halted = daemon.runner().halts().seen();
+    Html(render(&plan, sinks, &halted, &daemon.runner().running(), clock::wall()))
 }
 
-fn render(plan: &Plan, sinks: &Sinks, running: &[Running], now: SystemTime) -> String {
+fn render(plan: &Plan, sinks: &Sinks, halted: &Halted, running: &[Running], now: SystemTime) -> String {
     let mut html = format!(
         "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>redprobe</title>\
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\
@@ -46,7 +47,7 @@ fn render(plan: &Plan, sinks: &Sinks, running: &[Running], now: SystemTime) -> S
     );
     // Writing to a String cannot fail.
     let _ = write_running(&mut html, running, now);
-    let _ = write_targets(&mut html, plan, sinks, now);
+    let _ = write_targets(&mut html, plan, sinks, halted, now);
     let _ = write_recent(&mut html, sinks, now);
     html.push_str("</body></html>\n");
     html
@@ -83,13 +84,22 @@ fn write_running(html: &mut String, running: &[Running], now: SystemTime) -> fmt
     Ok(())
 }
 
-fn write_targets(html: &mut String, plan: &Plan, sinks: &Sinks, now: SystemTime) -> fmt::Result {
+fn write_targets(
+    html: &mut String,
+    plan: &Plan,
+    sinks: &Sinks,
+    halted: &Halted,
+    now: SystemTime,
+) -> fmt::Result {
     if plan.targets.is_empty() {
         html.push_str("<p>No target is configured.</p>");
     }
     for target in plan.targets.values() {
         write!(html, "<h2>{}</h2>", Escaped(&target.name))?;
         write!(html, "<p class=\"quiet\">{}, allows {}</p>", Escaped(&target.environment), target.allow)?;
+        for sentence in halted.on(&target.name) {
+            write!(html, "<p class=\"halted\"><strong>Halted.</strong> {}</p>", Escaped(&sentence))?;
+        }
         html.push_str("<table><tr><th>probe<th>schedule<th>next<th>last<th>outcome<th>finding</tr>");
         for job in plan.jobs.iter().filter(|job| job.target.name == target.name) {
             write_job(html, job, sinks, now)?;

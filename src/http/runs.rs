@@ -15,7 +15,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{auth, error::Error, jobs};
+use super::{auth, body, error::Error, jobs};
 use crate::{
     config::{Job, Plan},
     daemon::Daemon,
@@ -106,7 +106,7 @@ pub(super) async fn start(
 ) -> Result<Response, Error> {
     let plan = daemon.plan();
     auth::require(&plan.http, &headers)?;
-    let wanted = read(&headers, &body)?;
+    let wanted: Wanted = body::json(&headers, &body, "{\"probe\": …, \"target\": …} or {\"job\": …}")?;
     let job = chosen(&plan, &wanted)?;
     if wanted.wait {
         let record = daemon.runner().tick(&job, Trigger::Manual).await;
@@ -118,20 +118,6 @@ pub(super) async fn start(
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
-}
-
-fn read(headers: &HeaderMap, body: &[u8]) -> Result<Wanted, Error> {
-    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    if !essence.eq_ignore_ascii_case(b"application/json") {
-        let sentence = "send JSON, with the header: Content-Type: application/json";
-        return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence));
-    }
-    serde_json::from_slice(body).map_err(|error| {
-        Error::bad_request(format!(
-            "the body is not understood: {error}; send {{\"probe\": …, \"target\": …}} or {{\"job\": …}}"
-        ))
-    })
 }
 
 fn chosen(plan: &Plan, wanted: &Wanted) -> Result<Arc<Job>, Error> {

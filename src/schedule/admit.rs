@@ -17,8 +17,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     debts::Debts,
     grants::Grants,
+    halts::Halts,
     kept::KeptConnection,
     locks::{Company, LockFile, Permit, Stay, TargetLock},
+    runlog::RunLog,
     runner::Trigger,
 };
 use crate::{
@@ -109,6 +111,8 @@ pub(super) struct Request<'a> {
     pub(super) place: Arc<Place>,
     pub(super) state_dir: &'a Path,
     pub(super) slots: Arc<Semaphore>,
+    pub(super) halts: &'a Halts,
+    pub(super) log: &'a RunLog,
 }
 
 impl Request<'_> {
@@ -116,6 +120,7 @@ impl Request<'_> {
     pub(super) async fn admit(self, gates: &Gates) -> Result<Admission, ProbeError> {
         let (job, place) = (self.job, self.place);
         let effect = permitted(job, self.trigger)?;
+        let effect = not_halted(job, effect, self.halts, self.log).await?;
         // Phases beyond the least effect are checked one by one, and skipped where there is no room for them.
         within_budget(&job.target, job.probe.needs(job.kind().effect))?;
         // Scrapes may overlap: two Prometheus servers that watch the same targets ask at the same moment.
@@ -164,6 +169,22 @@ fn permitted(job: &Job, trigger: Trigger) -> Result<Effect, ProbeError> {
         }
         Trigger::Scrape { cap, .. } => Ok(job.effect().min(cap)),
         Trigger::Schedule | Trigger::Manual => Ok(job.effect()),
+    }
+}
+
+/// What a halt leaves of it, where that is enough.
+async fn not_halted(job: &Job, effect: Effect, halts: &Halts, log: &RunLog) -> Result<Effect, ProbeError> {
+    // What only looks goes on whatever is halted.
+    if effect < Effect::Load {
+        return Ok(effect);
+    }
+    match halts.cap(job).await {
+        Some((cap, why)) if job.kind().effect > cap => Err(ProbeError::skipped(Reason::Precondition, why)),
+        Some((cap, why)) if effect > cap => {
+            log.note(format!("no more than {cap}: {why}"));
+            Ok(cap)
+        }
+        _ => Ok(effect),
     }
 }
 

@@ -15,6 +15,8 @@ use crate::config::{Job, Plan};
 use timetable::{Now, Timetable};
 
 pub mod cron;
+pub mod halted;
+pub mod halts;
 pub mod runner;
 
 mod admit;

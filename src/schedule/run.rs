@@ -22,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     admit::Admission,
+    halts::Halts,
     kept::ask,
     record::{Finished, panicked},
     runlog::RunLog,
@@ -41,6 +42,8 @@ const KEYS_OUTLIVE: Duration = Duration::from_secs(300);
 /// How often the lease is renewed, and how long it holds without that.
 const RENEW: Duration = Duration::from_secs(10);
 const LEASE: Duration = Duration::from_secs(30);
+/// As often looks a run that disrupts, which has to stop within a second and a half of its loss.
+const RENEW_DISRUPTING: Duration = Duration::from_millis(500);
 
 /// What one run needs to know.
 pub(super) struct Run<'a> {
@@ -55,6 +58,8 @@ pub(super) struct Run<'a> {
     pub(super) hurry: &'a CancellationToken,
     /// Where it writes down what it changes.
     pub(super) journal: &'a Journal,
+    /// What may end it from outside, and where it says that it must not begin again.
+    pub(super) halts: &'a Halts,
 }
 
 /// What the guard took and found out, kept apart from the probe so that it outlives it.
@@ -82,7 +87,10 @@ impl Run<'_> {
         if let Err(error) = &result {
             self.log.note(format!("ended after {:.3} s: {error}", took.as_secs_f64()));
         }
-        guarded.watch = None;
+        // Before the clean-up, which may be cut short.
+        if let (Some(_), Err(ProbeError::Halted(failure))) = (guarded.watch.take(), &result) {
+            self.halts.stays_off(self.job, self.id, failure).await;
+        }
         let mut doubts = window.doubts();
         let clean_up = self.clean_up(&cx, &mut guarded, &mut result).await;
         if self.admission.stay.was_disturbed() {
@@ -161,14 +169,14 @@ impl Run<'_> {
         if self.job.kind().is_guarded(cx.allowed) {
             tokio::select! {
                 biased;
-                error = self.cancelled() => return Err(error),
+                error = self.cancelled(cx) => return Err(error),
                 done = self.guard(cx, guarded) => done.map_err(loading_is_a_precondition)?,
             }
         }
         let mut probe = std::pin::pin!(self.job.probe.run(cx));
         let stopped = tokio::select! {
             biased;
-            error = self.cancelled() => error,
+            error = self.cancelled(cx) => error,
             report = &mut probe => return report,
             error = self.endangered(cx, guarded) => error,
         };
@@ -180,9 +188,14 @@ impl Run<'_> {
     }
 
     /// Returns when the run is told to stop.
-    async fn cancelled(&self) -> ProbeError {
-        self.admission.place.cancel.cancelled().await;
-        ProbeError::failed(Reason::Cancelled, "redprobe is stopping, or the target left the configuration")
+    async fn cancelled(&self, cx: &ProbeCx) -> ProbeError {
+        let message = "redprobe is stopping, or the target left the configuration";
+        tokio::select! {
+            () = self.admission.place.cancel.cancelled() => ProbeError::failed(Reason::Cancelled, message),
+            failure = self.halts.stopped(self.job, cx.allowed), if cx.allowed >= Effect::Load => {
+                ProbeError::Halted(failure)
+            }
+        }
     }
 
     /// Returns when a run under a lease may not go on: the server does not answer, others suffer from a run that
@@ -386,10 +399,11 @@ fn may_be_a_restart(result: &Result<Report, ProbeError>) -> bool {
 async fn keep_lease(cx: &ProbeCx, conn: &mut MultiplexedConnection, lease: &mut Lease) -> Failure {
     let mut held_until = clock::now() + LEASE;
     let mut progress = cx.control.progress.subscribe();
+    let renew = if cx.allowed >= Effect::Disrupt { RENEW_DISRUPTING } else { RENEW };
     loop {
         let phase = progress.borrow_and_update().phase;
         tokio::select! {
-            () = tokio::time::sleep(RENEW) => {}
+            () = tokio::time::sleep(renew) => {}
             _ = progress.wait_for(|now| now.phase != phase) => {}
         }
         match lease.renew(conn).await {

@@ -29,6 +29,7 @@ use tokio_util::{
 use super::{
     admit::{Gates, Place, Request},
     grants,
+    halts::Halts,
     record::{Finished, panicked, record},
     run::Run,
     runlog::Scrub,
@@ -79,6 +80,7 @@ pub struct Runner {
     watch: SelfWatch,
     state_dir: PathBuf,
     journal: Journal,
+    halts: Halts,
     gates: Gates,
     slots: Mutex<Arc<Semaphore>>,
     places: Mutex<HashMap<String, Arc<Place>>>,
@@ -96,6 +98,7 @@ impl Runner {
     pub fn new(plan: &Plan, sinks: Arc<Sinks>) -> Arc<Self> {
         Arc::new(Self {
             watch: SelfWatch::start(Arc::clone(&sinks)),
+            halts: Halts::start(plan.state_dir.clone(), Arc::clone(&sinks)),
             sinks,
             state_dir: plan.state_dir.clone(),
             journal: Journal::of(&plan.state_dir),
@@ -165,6 +168,12 @@ impl Runner {
     #[must_use]
     pub fn watch(&self) -> &SelfWatch {
         &self.watch
+    }
+
+    /// What is halted.
+    #[must_use]
+    pub fn halts(&self) -> &Halts {
+        &self.halts
     }
 
     /// Takes on a new plan's limits and targets. Runs on targets that are gone are cancelled, and awaited with their
@@ -244,6 +253,8 @@ impl Runner {
             place: Arc::clone(&place),
             state_dir: &self.state_dir,
             slots: Arc::clone(&lock(&self.slots)),
+            halts: &self.halts,
+            log: &log,
         };
         // The probe's own panics end in `run`; this is for those around it.
         let work = AssertUnwindSafe(async {
@@ -254,8 +265,9 @@ impl Runner {
             };
             let (progress, receiver) = watch::channel(Progress::default());
             let _listed = self.list(id, job, receiver, &log);
-            let (hurry, journal) = (&self.hurry, &self.journal);
-            let run = Run { id, job, log: &log, admission: &admission, timeout, progress, hurry, journal };
+            let (hurry, journal, halts) = (&self.hurry, &self.journal, &self.halts);
+            let run =
+                Run { id, job, log: &log, admission: &admission, timeout, progress, hurry, journal, halts };
             Ok(run.carry_out(&self.watch).await)
         });
         let finished = match work.catch_unwind().await {

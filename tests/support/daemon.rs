@@ -118,6 +118,11 @@ impl Daemon {
         self.child.try_wait().expect("an own child can be waited for").is_some()
     }
 
+    /// Its configuration file.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.directory.path().join("redprobe.toml")
+    }
+
     /// Where it listens, once it does.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address.expect("the daemon was awaited")

@@ -160,6 +160,16 @@ impl Metrics {
         }
     }
 
+    /// On which targets anything is halted.
+    pub fn halted(&self, is_halted: impl Fn(&str) -> bool) {
+        for (name, series) in &mut self.state().targets {
+            let halted = is_halted(name);
+            if series.halted != halted {
+                Arc::make_mut(series).halted = halted;
+            }
+        }
+    }
+
     /// How late a scheduled run started.
     pub fn start_lateness(&self, lateness: Duration) {
         let seconds = lateness.as_secs_f64();

@@ -56,13 +56,19 @@ impl Reasons {
 pub(super) struct TargetSeries {
     owner: Owner,
     pub(super) left_over: u64,
+    pub(super) halted: bool,
     /// Boxed: a node of the map has room for eleven, most targets have two or three.
     jobs: BTreeMap<(&'static str, Arc<str>), Box<JobSeries>>,
 }
 
 impl TargetSeries {
     pub(super) fn new(name: &str) -> Self {
-        Self { owner: Owner { target: name.into(), ..Owner::default() }, left_over: 0, jobs: BTreeMap::new() }
+        Self {
+            owner: Owner { target: name.into(), ..Owner::default() },
+            left_over: 0,
+            halted: false,
+            jobs: BTreeMap::new(),
+        }
     }
 
     /// Begins a new plan: until [`TargetSeries::plan`] says otherwise no job is in it.
@@ -112,6 +118,7 @@ impl TargetSeries {
             out.set(&target::UP, &self.owner, [], f64::from(up));
         }
         out.set(&target::LEFTOVER_KEYS, &self.owner, [], self.left_over as f64);
+        out.set(&target::HALTED, &self.owner, [], f64::from(u8::from(self.halted)));
         // No probe changes settings yet, so none can be left changed.
         out.set(&target::UNRESTORED_SETTINGS, &self.owner, [], 0.0);
         for series in self.jobs.values() {
