@@ -13,7 +13,7 @@ use std::{
 
 use measure::Effect;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     config::{Mistake, Plan},
@@ -97,6 +97,8 @@ pub async fn serve(plan: Plan, read_again: ReadAgain) -> Result<bool, StartError
     let close = CancellationToken::new();
     let http = tokio::spawn(http::serve(Arc::clone(&daemon), listener, close.clone()));
     daemon.start().await;
+    let restorer = Arc::clone(daemon.runner.restorer());
+    let restoring = AbortOnDropHandle::new(tokio::spawn(async move { restorer.keep_at_it().await }));
     let plan = daemon.plan();
     tracing::info!(targets = plan.targets.len(), jobs = plan.jobs.len(), files, "ready");
 
@@ -105,6 +107,7 @@ pub async fn serve(plan: Plan, read_again: ReadAgain) -> Result<bool, StartError
         // Not awaited: a signal to stop must not wait for it. What came of it is in the log and in the metrics.
         tokio::spawn(async move { daemon.reload().await.ok() });
     }
+    drop(restoring);
     let clean = daemon.stop(&mut signals).await;
     close.cancel();
     if http.await.is_err() {
@@ -200,8 +203,12 @@ impl Daemon {
         self.runner.watch_grants(plan);
     }
 
+    /// What a dead run has left is put back before anything else begins, or tried once at least.
     async fn start(&self) {
-        self.take_on(&self.plan()).await;
+        let plan = self.plan();
+        self.runner.sinks().apply(&plan);
+        self.runner.restorer().replay_at_start(&plan).await;
+        self.take_on(&plan).await;
         self.ready.store(true, Ordering::Release);
     }
 

@@ -185,7 +185,10 @@ fn a_run_has_its_figures_where_the_contract_has_them() {
         ("/errors", json!([])),
         ("/checks", json!([])),
         ("/doubts", json!(["too_few_samples"])),
-        ("/cleanup", json!({"keys_removed": 0, "settings_restored": [], "left_over": 0})),
+        (
+            "/cleanup",
+            json!({"keys_removed": 0, "settings_restored": [], "settings_conflicts": [], "settings_unrestored": [], "left_over": 0}),
+        ),
         ("/settings", json!({"pool_size": 15})),
         ("/server", json!({"version": "7.0.15", "flavour": "redis", "role": "master"})),
     ] {

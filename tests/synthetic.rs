@@ -13,6 +13,7 @@ use measure::{
     Effect, ProbeError, Reason,
     conn::Endpoint,
     facts::{Flavour, ServerFacts},
+    journal::Restored,
     keys::CleanUp,
     latency::{BucketCounts, Latency, Recorder},
     report::{LoopKind, ObjectiveDef, Operation, Report},
@@ -165,6 +166,8 @@ fn unmeasured_record(job: &Arc<Job>, seconds: u64, outcome: Outcome, reason: Rea
         objectives: Vec::new(),
         report: Report::default(),
         clean_up: CleanUp::default(),
+        restored: Restored::default(),
+        unrestored: Vec::new(),
         server: Some(ServerFacts {
             version: "7.0.15".into(),
             flavour: Flavour::Redis,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use measure::{
-    CANARY, Effect, Grant, PREFLIGHT, WATCH, conn, facts,
+    CANARY, Effect, Grant, PREFLIGHT, WATCH, conn, facts, journal,
     keys::{self, pattern},
     lease,
 };
@@ -79,11 +79,12 @@ impl Needs {
             if wanted.kind.is_guarded(wanted.effect) {
                 needs.add("preflight", [&PREFLIGHT]);
             }
-            let around: [(_, &[Grant]); 4] = [
+            let around: [(_, &[Grant]); 5] = [
                 ("clean-up", keys::GRANTS),
                 ("lease", lease::GRANTS),
                 ("canary", &[CANARY]),
                 ("watch", WATCH),
+                ("journal", journal::GRANTS),
             ];
             for (who, grants) in around {
                 needs.add(who, grants.iter().filter(|grant| grant.is_sent_with(wanted.effect)));

@@ -18,6 +18,7 @@ mod healthcheck;
 mod metrics;
 mod probes;
 mod rearm;
+mod restore;
 pub mod run;
 pub mod serve;
 
@@ -39,7 +40,8 @@ Examples:
   redprobe run all --target staging --format json --output report.json
 
 A target of the configuration brings the settings of its jobs; a URL gets the probes' own. --set takes TOML, and text
-where that fails. Exit codes: 0 EXCELLENT or GOOD, 1 FAIR, 2 POOR, 3 not measured, 130 interrupted.";
+where that fails. Exit codes: 0 EXCELLENT or GOOD, 1 FAIR, 2 POOR, 3 not measured, 4 a setting
+of the target could not be put back (redprobe restore tries again), 130 interrupted.";
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -57,6 +59,15 @@ Examples:
 The rule is for what the target allows (a URL: touch), or without a target for all that the probes can do. With a target,
 the server is asked for its version and commands. Nothing is changed there, and no password of yours is shown: put one
 in. serve and run compare what their user may do with the same list, and warn of what is missing.";
+
+const RESTORE_EXAMPLES: &str = "\
+Examples:
+  redprobe restore --config redprobe.toml
+  redprobe restore --target redis://prober:password@cache:6379
+
+What a run changes is noted in state_dir before. A setting that is still as the run made it gets its first value
+again; one that somebody else has changed since is left alone and named. `serve` does the same at its start, and so
+does every run that is about to change settings. Exit codes: 0 nothing is left to be put back, 3 something is.";
 
 const CHECK_EXAMPLES: &str = "\
 Every mistake is a line `error: KEY: MESSAGE`; the exit code is 3 if there is one. Files of secrets are read, and no
@@ -104,6 +115,9 @@ pub enum Command {
     /// Allow again what was halted: everything, or only on one target, or one probe.
     #[command(after_help = REARM_EXAMPLES)]
     Rearm(RearmArgs),
+    /// Put back the settings that a killed redprobe has left changed.
+    #[command(after_help = RESTORE_EXAMPLES)]
+    Restore(RestoreArgs),
     /// Ask a running redprobe whether it is alive.
     Healthcheck(HealthcheckArgs),
     /// Print a completion script for a shell.
@@ -232,6 +246,17 @@ pub struct RearmArgs {
     pub target: Option<String>,
 }
 
+/// `redprobe restore`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RestoreArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Only on this target of the configuration, or on the server of this URL [default: wherever a target is the server]
+    #[arg(long, value_name = "NAME|URL")]
+    pub target: Option<String>,
+}
+
 /// `redprobe healthcheck`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct HealthcheckArgs {
@@ -298,6 +323,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Metrics(args) => metrics::run(&args),
         Command::DefaultConfig => default_config::run(),
         Command::Rearm(args) => rearm::run(&args),
+        Command::Restore(args) => restore::run(&args).await,
         Command::Healthcheck(args) => healthcheck::run(&args).await,
         Command::Completions { shell } => {
             use clap::CommandFactory;

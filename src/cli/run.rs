@@ -54,7 +54,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let interrupted = suite.interrupted;
     // What could not be put back is logged, and said by the report.
     runner.stop(plan.limits.stop_timeout).await;
-    let code = verdict::exit_code(records.iter().map(|record| record.grade), interrupted);
+    let restored = records.iter().all(|record| record.unrestored.is_empty());
+    let graded = verdict::exit_code(records.iter().map(|record| record.grade), interrupted);
+    let code = if restored { graded } else { i32::from(Exit::NotRestored.code()) };
     report(&args, &records, code)?;
     Ok(exit(code))
 }
@@ -143,6 +145,7 @@ fn exit(code: i32) -> Exit {
         0 => Exit::Ok,
         1 => Exit::Fair,
         2 => Exit::Poor,
+        4 => Exit::NotRestored,
         130 => Exit::Interrupted,
         _ => Exit::NotMeasured,
     }

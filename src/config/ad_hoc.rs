@@ -58,6 +58,26 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// A plan of nothing but one target: a configured one by its name, or the server of a URL.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn for_target(path: Option<&Path>, target: &str) -> Result<Self, Vec<Mistake>> {
+        let env = sources::process_env()?;
+        let mut mistakes = Mistakes::default();
+        let file = sources::file(path);
+        let mut raw = Raw::read(sources::load(file.as_deref(), env.clone())?, &mut mistakes);
+        let request = RunRequest { target: Some(target.to_owned()), ..RunRequest::default() };
+        if choose_target(&mut raw, &request, &mut mistakes).is_none() {
+            return Err(mistakes.0);
+        }
+        raw.apps.clear();
+        raw.jobs.clear();
+        Ok(Self { file, ..resolve(raw, &env, false, mistakes)? })
+    }
+}
+
 type Jobs = Vec<(String, JobSettings)>;
 
 /// Leaves the chosen target alone in `raw`, and names it.

@@ -20,6 +20,7 @@ use super::{
     halts::Halts,
     kept::KeptConnection,
     locks::{Company, LockFile, Permit, Stay, TargetLock},
+    restore::Restorer,
     runlog::RunLog,
     runner::Trigger,
 };
@@ -110,6 +111,7 @@ pub(super) struct Request<'a> {
     pub(super) trigger: Trigger,
     pub(super) place: Arc<Place>,
     pub(super) state_dir: &'a Path,
+    pub(super) restorer: &'a Restorer,
     pub(super) slots: Arc<Semaphore>,
     pub(super) halts: &'a Halts,
     pub(super) log: &'a RunLog,
@@ -148,6 +150,9 @@ impl Request<'_> {
                 Some(LockFile::take(self.state_dir, &job.target.name, self.id)?)
             }
         };
+        if allowed >= Effect::Disrupt {
+            self.restorer.clear_the_way(&job.target).await?;
+        }
         let stay = place.company.join(is_heavy(allowed, job.probe.needs(allowed)));
         Ok(Admission { allowed, place, stay, _file: file, _permit: permit, _turn: turn })
     }

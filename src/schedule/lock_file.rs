@@ -29,14 +29,12 @@ pub(crate) fn lock_file(path: &Path, holder: &str) -> Result<File, Refused> {
         .map_err(Refused::Unusable)?;
     match file.try_lock() {
         Ok(()) => {
-            let written =
-                file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{holder}"));
-            written.map_err(Refused::Unusable)?;
+            // Who holds it is a courtesy; that it is held is what counts, also on a disk that is full.
+            let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{holder}"));
             Ok(file)
         }
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
-            // Who holds it is a courtesy; that it is held is what counts.
             file.take(200).read_to_string(&mut text).ok();
             Err(Refused::Held(text.trim().to_owned()))
         }

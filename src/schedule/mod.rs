@@ -20,12 +20,14 @@ pub mod halts;
 pub mod runner;
 
 mod admit;
+mod changed;
 mod debts;
 mod grants;
 mod kept;
 pub(crate) mod lock_file;
 mod locks;
 mod record;
+pub mod restore;
 mod run;
 mod runlog;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::{
 use measure::{
     Failure, ProbeError, Reason,
     facts::ServerFacts,
+    journal::{Restored, Setting},
     keys::CleanUp,
     report::{Doubt, Report, ReportedError},
 };
@@ -32,6 +33,9 @@ pub(super) struct Finished {
     pub(super) partial: Report,
     pub(super) doubts: Vec<Doubt>,
     pub(super) clean_up: CleanUp,
+    pub(super) restored: Restored,
+    /// Settings that are still as the run has made them.
+    pub(super) unrestored: Vec<Setting>,
     pub(super) server: Option<ServerFacts>,
 }
 
@@ -45,6 +49,8 @@ impl Finished {
             partial: Report::default(),
             doubts: Vec::new(),
             clean_up: CleanUp::default(),
+            restored: Restored::default(),
+            unrestored: Vec::new(),
             server: None,
         }
     }
@@ -75,6 +81,8 @@ pub(super) fn record(id: &str, job: &Arc<Job>, log: &RunLog, finished: Finished)
         objectives: Vec::new(),
         report: Report::default(),
         clean_up: finished.clean_up,
+        restored: finished.restored,
+        unrestored: finished.unrestored,
         server: finished.server,
         log: Vec::new(),
     };

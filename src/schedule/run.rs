@@ -10,7 +10,7 @@ use measure::{
     clock::{self, Instant},
     conn,
     facts::ServerFacts,
-    journal::{Changes, Journal, Origin, OwnKeys},
+    journal::Journal,
     keys::{CleanUp, KeyBudget, KeySpace},
     lease::Lease,
     load::{Control, Progress},
@@ -22,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     admit::Admission,
+    changed,
     halts::Halts,
     kept::ask,
     record::{Finished, panicked},
@@ -93,6 +94,7 @@ impl Run<'_> {
         }
         let mut doubts = window.doubts();
         let clean_up = self.clean_up(&cx, &mut guarded, &mut result).await;
+        let (restored, unrestored) = changed::account(&cx, self.job, &mut result, &mut guarded.partial);
         if self.admission.stay.was_disturbed() {
             doubts.push(Doubt::SharedTarget);
         }
@@ -102,17 +104,20 @@ impl Run<'_> {
             kept.close();
         }
         let partial = guarded.partial.unwrap_or_default();
-        Finished { started_at, took, result, partial, doubts, clean_up, server }
+        Finished { started_at, took, result, partial, doubts, clean_up, restored, unrestored, server }
     }
 
     fn context(&self, deadline: Instant) -> ProbeCx {
         let (target, probe) = (&self.job.target, self.job.kind().name);
         let budget = KeyBudget { keys: target.max_keys, bytes: target.max_bytes };
+        let keys = KeySpace::new(&target.name, probe, self.id, self.timeout + KEYS_OUTLIVE, budget);
+        let ends_by = clock::wall() + self.timeout;
         ProbeCx {
             run_id: self.id.to_owned(),
             target: Arc::clone(target),
             allowed: self.admission.allowed,
-            keys: KeySpace::new(&target.name, probe, self.id, self.timeout + KEYS_OUTLIVE, budget),
+            settings: changed::none_yet(self.journal, self.id, target, &keys, ends_by),
+            keys,
             control: Control {
                 kill: CancellationToken::new(),
                 progress: self.progress.clone(),
@@ -123,20 +128,7 @@ impl Run<'_> {
             own_errors: OwnErrors::default(),
             client_name: format!("redprobe-{probe}-{}", self.id),
             kept: self.admission.place.kept.clone(),
-            settings: self.changes(),
         }
-    }
-
-    fn changes(&self) -> Changes {
-        let target = &self.job.target;
-        let origin = Origin {
-            target: target.name.clone(),
-            address: target.endpoint.address.to_string(),
-            run: self.id.to_owned(),
-            // No key is written after the deadline.
-            keys_gone_at: clock::wall() + self.timeout + self.timeout + KEYS_OUTLIVE,
-        };
-        Changes::new(self.journal.clone(), origin)
     }
 
     /// Guard and probe, within the deadline. A panic ends here.
@@ -318,7 +310,7 @@ impl Run<'_> {
         if cleaned.as_ref().is_err_and(is_unreachable) {
             return cleaned;
         }
-        self.restore_settings(cx, &mut conn, &cleaned).await?;
+        changed::restore(cx, &mut conn, cleaned.as_ref().is_ok_and(|done| done.left_over == 0)).await?;
         if pays {
             debts.pay(&cx.target.endpoint, &mut conn, self.log).await;
         }
@@ -343,28 +335,6 @@ impl Run<'_> {
             }
         }
         cleaned
-    }
-
-    /// Own keys are gone by now, or the server refuses to remove them and the journal waits for their TTL.
-    async fn restore_settings(
-        &self,
-        cx: &ProbeCx,
-        conn: &mut MultiplexedConnection,
-        cleaned: &Result<CleanUp, Failure>,
-    ) -> Result<(), Failure> {
-        let gone = cleaned.as_ref().is_ok_and(|cleaned| cleaned.left_over == 0);
-        let keys = if gone { OwnKeys::Gone } else { OwnKeys::MayBeThere };
-        let done = cx.settings.restore(conn, keys).await?;
-        for fate in &done.restored {
-            self.log.note(format!("{} is {:?} again", fate.setting.parameter, fate.now));
-        }
-        for fate in &done.conflicts {
-            self.log.note(format!(
-                "{} was changed by somebody else and stays {:?}",
-                fate.setting.parameter, fate.now
-            ));
-        }
-        Ok(())
     }
 }
 

@@ -31,6 +31,7 @@ use super::{
     grants,
     halts::Halts,
     record::{Finished, panicked, record},
+    restore::Restorer,
     run::Run,
     runlog::Scrub,
 };
@@ -79,8 +80,8 @@ pub struct Runner {
     sinks: Arc<Sinks>,
     watch: SelfWatch,
     state_dir: PathBuf,
-    journal: Journal,
     halts: Halts,
+    restorer: Arc<Restorer>,
     gates: Gates,
     slots: Mutex<Arc<Semaphore>>,
     places: Mutex<HashMap<String, Arc<Place>>>,
@@ -96,12 +97,13 @@ impl Runner {
     /// A runner with the limits of this plan, on the current runtime. Its lock files are in the plan's `state_dir`.
     #[must_use]
     pub fn new(plan: &Plan, sinks: Arc<Sinks>) -> Arc<Self> {
+        let restorer = Restorer::new(Journal::of(&plan.state_dir), Arc::clone(&sinks));
         Arc::new(Self {
             watch: SelfWatch::start(Arc::clone(&sinks)),
             halts: Halts::start(plan.state_dir.clone(), Arc::clone(&sinks)),
             sinks,
             state_dir: plan.state_dir.clone(),
-            journal: Journal::of(&plan.state_dir),
+            restorer: Arc::new(restorer),
             gates: Gates::default(),
             slots: Mutex::new(Arc::new(Semaphore::new(plan.limits.concurrent_load))),
             places: Mutex::default(),
@@ -164,6 +166,12 @@ impl Runner {
         &self.sinks
     }
 
+    /// What puts back the settings that dead runs have changed.
+    #[must_use]
+    pub fn restorer(&self) -> &Arc<Restorer> {
+        &self.restorer
+    }
+
     /// The watch over the process itself.
     #[must_use]
     pub fn watch(&self) -> &SelfWatch {
@@ -180,6 +188,7 @@ impl Runner {
     /// clean-up for `patience` at the most; all others go on as they are. Kept connections are opened anew, since
     /// passwords and certificates may have changed.
     pub async fn apply(&self, plan: &Plan, patience: Duration) {
+        self.restorer.apply(plan.targets.values().cloned());
         // Runs that hold a slot of the old ones finish with it.
         *lock(&self.slots) = Arc::new(Semaphore::new(plan.limits.concurrent_load));
         let gone: Vec<_> = {
@@ -229,7 +238,11 @@ impl Runner {
         } else if left_over > 0 {
             tracing::error!(left_over, "keys could not be removed; they go by their TTL");
         }
-        ended && left_over == 0
+        let restored = self.restorer.is_clean();
+        if !restored {
+            tracing::error!("settings are not put back; the next start does it, or `redprobe restore`");
+        }
+        ended && left_over == 0 && restored
     }
 
     /// Shortens what is left of clean-ups to seconds, for somebody who asked twice to stop.
@@ -252,6 +265,7 @@ impl Runner {
             trigger,
             place: Arc::clone(&place),
             state_dir: &self.state_dir,
+            restorer: &self.restorer,
             slots: Arc::clone(&lock(&self.slots)),
             halts: &self.halts,
             log: &log,
@@ -265,7 +279,7 @@ impl Runner {
             };
             let (progress, receiver) = watch::channel(Progress::default());
             let _listed = self.list(id, job, receiver, &log);
-            let (hurry, journal, halts) = (&self.hurry, &self.journal, &self.halts);
+            let (hurry, journal, halts) = (&self.hurry, self.restorer.journal(), &self.halts);
             let run =
                 Run { id, job, log: &log, admission: &admission, timeout, progress, hurry, journal, halts };
             Ok(run.carry_out(&self.watch).await)
@@ -277,6 +291,9 @@ impl Runner {
         };
         let record = Arc::new(record(id, job, &log, finished));
         self.sinks.metrics.left_over(&job.target.name, place.debts.left_over());
+        if !record.unrestored.is_empty() {
+            self.restorer.left_by_run(&job.target.name, record.unrestored.len() as u64);
+        }
         self.publish(&record, trigger);
         record
     }

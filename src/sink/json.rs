@@ -2,11 +2,16 @@
 //!
 //! Fields are in the contract's order when serialised straight to text. What the figures mean is in `measure::report`.
 
-use std::{collections::BTreeMap, sync::Arc, thread};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    thread,
+};
 
 use measure::{
     Reason,
     facts::ServerFacts,
+    journal::Setting,
     report::{
         Attribution, Check, Doubt, Measurement, Operation, Pool, ReportedError, SkippedPhase, TimelinePoint,
     },
@@ -51,7 +56,7 @@ pub struct Run<'a> {
     doubts: Vec<Doubt>,
     errors: &'a [ReportedError],
     skipped_phases: &'a [SkippedPhase],
-    cleanup: CleanUp,
+    cleanup: CleanUp<'a>,
     settings: &'a serde_json::Value,
     server: Option<&'a ServerFacts>,
     client: Client,
@@ -60,10 +65,13 @@ pub struct Run<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct CleanUp {
+struct CleanUp<'a> {
     keys_removed: u64,
-    /// No probe changes settings yet.
-    settings_restored: [(); 0],
+    settings_restored: Vec<&'a str>,
+    /// Changed by somebody else meanwhile, and left alone.
+    settings_conflicts: Vec<&'a str>,
+    /// Not put back yet.
+    settings_unrestored: Vec<&'a str>,
     left_over: u64,
 }
 
@@ -101,7 +109,9 @@ pub fn run(record: &Record) -> Run<'_> {
         skipped_phases: &report.skipped_phases,
         cleanup: CleanUp {
             keys_removed: record.clean_up.keys_removed,
-            settings_restored: [],
+            settings_restored: names(record.restored.restored.iter().map(|fate| &fate.setting)),
+            settings_conflicts: names(record.restored.conflicts.iter().map(|fate| &fate.setting)),
+            settings_unrestored: names(record.unrestored.iter()),
             left_over: record.clean_up.left_over,
         },
         settings: &record.job.settings,
@@ -112,6 +122,11 @@ pub fn run(record: &Record) -> Run<'_> {
         },
         log: None,
     }
+}
+
+/// Each once.
+fn names<'a>(settings: impl Iterator<Item = &'a Setting>) -> Vec<&'a str> {
+    settings.map(|setting| setting.parameter.as_str()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// One run with what it said while it went.

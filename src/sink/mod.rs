@@ -5,7 +5,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use measure::{Reason, facts::ServerFacts, keys::CleanUp, report::Report};
+use measure::{
+    Reason,
+    facts::ServerFacts,
+    journal::{Restored, Setting},
+    keys::CleanUp,
+    report::Report,
+};
 
 use crate::{
     config::{Job, Plan},
@@ -37,6 +43,10 @@ pub struct Record {
     pub report: Report,
     /// What clean-up did.
     pub clean_up: CleanUp,
+    /// What became of the settings that it changed.
+    pub restored: Restored,
+    /// The settings that are still as it has made them: the journal has what they were.
+    pub unrestored: Vec<Setting>,
     /// The server, where it said who it is.
     pub server: Option<ServerFacts>,
     /// What the run said while it went.

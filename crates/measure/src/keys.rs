@@ -5,6 +5,7 @@
 
 mod fill;
 mod range;
+mod remains;
 mod streams;
 mod sweep;
 
@@ -16,7 +17,7 @@ use std::{
 use redis::aio::MultiplexedConnection;
 
 use self::sweep::Sweep;
-pub use self::{fill::Filled, range::KeyRange, sweep::leftovers};
+pub use self::{fill::Filled, range::KeyRange, remains::remove_run, sweep::leftovers};
 use crate::{
     error::{Failure, ProbeError, Reason},
     grant::Grant,

@@ -4,7 +4,10 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use measure::report::{Direction, LoopKind, Operation, Unit};
+use measure::{
+    journal::Setting,
+    report::{Direction, LoopKind, Operation, Unit},
+};
 
 use crate::{
     sink::Record,
@@ -146,11 +149,29 @@ fn notes(record: &Record) -> String {
         let left = human::things(record.clean_up.left_over, "key");
         line(&mut text, "left over", &format!("{left} at the most, until the time to live is over"));
     }
+    settings(&mut text, record);
     if let Some(server) = &record.server {
         let flavour = format!("{:?}", server.flavour).to_lowercase();
         line(&mut text, "server", &format!("{flavour} {}, {}", server.version, server.role));
     }
     text
+}
+
+/// What became of the settings that the run changed.
+fn settings(text: &mut String, record: &Record) {
+    for fate in &record.restored.restored {
+        line(text, "put back", &format!("{} is {:?}, as before", fate.setting.parameter, fate.now));
+    }
+    for fate in &record.restored.conflicts {
+        line(text, "left alone", &fate.to_string());
+    }
+    for setting in &record.unrestored {
+        let Setting { parameter, original, ours } = setting;
+        let told = format!(
+            "{parameter} may still be {ours:?} and was {original:?}; `redprobe restore`, or the next start, tries again"
+        );
+        line(text, "NOT PUT BACK", &told);
+    }
 }
 
 /// The last line of several runs: the worst of them decides.

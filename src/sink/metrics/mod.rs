@@ -170,6 +170,15 @@ impl Metrics {
         }
     }
 
+    /// How many settings of a target were changed and are not put back.
+    pub fn unrestored(&self, target: &str, settings: u64) {
+        if let Some(series) =
+            self.state().targets.get_mut(target).filter(|series| series.unrestored != settings)
+        {
+            Arc::make_mut(series).unrestored = settings;
+        }
+    }
+
     /// How late a scheduled run started.
     pub fn start_lateness(&self, lateness: Duration) {
         let seconds = lateness.as_secs_f64();

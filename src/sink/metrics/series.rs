@@ -57,6 +57,7 @@ pub(super) struct TargetSeries {
     owner: Owner,
     pub(super) left_over: u64,
     pub(super) halted: bool,
+    pub(super) unrestored: u64,
     /// Boxed: a node of the map has room for eleven, most targets have two or three.
     jobs: BTreeMap<(&'static str, Arc<str>), Box<JobSeries>>,
 }
@@ -67,6 +68,7 @@ impl TargetSeries {
             owner: Owner { target: name.into(), ..Owner::default() },
             left_over: 0,
             halted: false,
+            unrestored: 0,
             jobs: BTreeMap::new(),
         }
     }
@@ -119,8 +121,7 @@ impl TargetSeries {
         }
         out.set(&target::LEFTOVER_KEYS, &self.owner, [], self.left_over as f64);
         out.set(&target::HALTED, &self.owner, [], f64::from(u8::from(self.halted)));
-        // No probe changes settings yet, so none can be left changed.
-        out.set(&target::UNRESTORED_SETTINGS, &self.owner, [], 0.0);
+        out.set(&target::UNRESTORED_SETTINGS, &self.owner, [], self.unrestored as f64);
         for series in self.jobs.values() {
             series.show_counts(out);
             series.show_times(out);

@@ -1,7 +1,7 @@
 //! What one run has changed: the only way for it to change settings, and its way to put them back.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::SystemTime,
 };
 
@@ -12,7 +12,7 @@ use super::{
     entry::{Entry, Setting},
     file::{Journal, JournalError, Open},
     restore::{OwnKeys, Restored},
-    settings::{is_known, read, same, set, takes_several, unknown},
+    settings::{client_id, is_known, read, same, set, takes_several, unknown},
 };
 use crate::{
     clock,
@@ -67,12 +67,15 @@ impl Changes {
             return Ok(());
         }
         let info = Info::ask(conn, &["server"]).await?;
-        let entry = self.entry(&info, settings);
+        let entry = self.entry(&info, client_id(conn).await?, settings);
         crash_point("before an entry");
         let open = Arc::new(self.journal.write(entry).map_err(not_written)?);
         lock(&self.open).push(Arc::clone(&open));
         crash_point("after an entry");
-        match put(conn, &open.entry.settings, takes_several(&info)).await {
+        let changed = put(conn, &open.entry.settings, takes_several(&info)).await;
+        let indeterminate = |failure: &Failure| failure.reason.is_indeterminate();
+        open.answered.store(!changed.as_ref().is_err_and(indeterminate), Ordering::Relaxed);
+        match changed {
             Ok(()) => Ok(()),
             Err(failure) => {
                 // Where this fails, too, it is tried again after the run. The first reason is the one to tell.
@@ -132,10 +135,11 @@ impl Changes {
         pending
     }
 
-    fn entry(&self, info: &Info, settings: Vec<Setting>) -> Entry {
+    fn entry(&self, info: &Info, client: Option<u64>, settings: Vec<Setting>) -> Entry {
         let Origin { target, address, run, keys_gone_at } = &self.origin;
         let server = info.text("run_id").unwrap_or_default();
-        Entry::new([target, address, server, run], clock::unix_seconds(*keys_gone_at) as u64, settings)
+        let keys_gone_at = clock::unix_seconds(*keys_gone_at) as u64;
+        Entry::new([target, address, server, run], client, keys_gone_at, settings)
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Entry {
     pub server_run_id: String,
     /// The run that changed it.
     pub run: String,
+    /// The connection that changed it, by the id that the server gave it; `None` where it would not say.
+    pub client_id: Option<u64>,
     /// Seconds since 1970 after which no key of that run can be left, by its TTL.
     pub keys_gone_at: u64,
     /// What was changed, in the order in which it was.
@@ -53,6 +55,7 @@ const AFTER: &str = "\"}";
 impl Entry {
     pub(super) fn new(
         [target, address, server_run_id, run]: [&str; 4],
+        client_id: Option<u64>,
         keys_gone_at: u64,
         settings: Vec<Setting>,
     ) -> Self {
@@ -62,6 +65,7 @@ impl Entry {
             address: address.to_owned(),
             server_run_id: server_run_id.to_owned(),
             run: run.to_owned(),
+            client_id,
             keys_gone_at,
             settings,
         }
@@ -124,6 +128,7 @@ mod tests {
         };
         Entry::new(
             ["cache", "127.0.0.1:6379", "abc", "01RUN"],
+            Some(7),
             1_800_000_000,
             vec![
                 setting("maxmemory-policy", "allkeys-lru", "noeviction"),

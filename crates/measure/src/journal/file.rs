@@ -5,6 +5,7 @@ use std::{
     io::{self, Read as _, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
 };
 
 use super::entry::{Entry, Read};
@@ -13,6 +14,8 @@ use super::entry::{Entry, Read};
 const ENTRY: &str = "jsonl";
 /// Added to the name of one that cannot be trusted.
 const DAMAGED: &str = "damaged";
+/// Bytes that an entry may take on the disk.
+const ROOM: usize = 4096;
 /// No entry comes near this; a file that does is none.
 const LONGEST: u64 = 1 << 20;
 
@@ -37,6 +40,8 @@ pub struct Open {
     /// What it says.
     pub entry: Entry,
     path: PathBuf,
+    /// Whether the server has answered the change. Until then it may still be on its way.
+    pub(super) answered: AtomicBool,
     _lock: File,
 }
 
@@ -73,13 +78,34 @@ impl Journal {
         &self.folder
     }
 
-    /// Writes an entry down. Once this returns, it is on the disk.
-    pub(super) fn write(&self, entry: Entry) -> Result<Open, JournalError> {
+    /// Whether an entry could be written down now.
+    ///
+    /// # Errors
+    /// Where the directory cannot be written, or the disk is full.
+    pub fn check(&self) -> Result<(), JournalError> {
+        self.make_folder()?;
+        let path = self.folder.join("room");
+        let written =
+            File::options().write(true).create(true).truncate(true).open(&path).and_then(|mut file| {
+                file.write_all(&[b' '; ROOM])?;
+                file.sync_all()
+            });
+        // Another process may have made the same look.
+        let _ = fs::remove_file(&path);
+        written.map_err(|error| failed("written", &path, error))
+    }
+
+    fn make_folder(&self) -> Result<(), JournalError> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&self.folder)
-            .map_err(|error| failed("made", &self.folder, error))?;
+            .map_err(|error| failed("made", &self.folder, error))
+    }
+
+    /// Writes an entry down. Once this returns, it is on the disk.
+    pub(super) fn write(&self, entry: Entry) -> Result<Open, JournalError> {
+        self.make_folder()?;
         for number in 0.. {
             let path = self.folder.join(format!("{}-{number}.{ENTRY}", file_name(&entry.run)));
             let made = File::options().write(true).create_new(true).mode(0o600).open(&path);
@@ -102,7 +128,7 @@ impl Journal {
                 return Err(failed("written", &path, error));
             }
             if is_at(&file, &path) {
-                return Ok(Open { entry, path, _lock: file });
+                return Ok(Open { entry, path, answered: AtomicBool::new(false), _lock: file });
             }
         }
         unreachable!("the numbers do not end")
@@ -118,7 +144,7 @@ impl Journal {
         let unreadable = |error| failed("read", &self.folder, error);
         let listing = match fs::read_dir(&self.folder) {
             Ok(listing) => listing,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+            Err(error) if is_absence(&error) => return Ok(found),
             Err(error) => return Err(unreadable(error)),
         };
         let mut paths = Vec::new();
@@ -162,7 +188,9 @@ impl Journal {
             // It is being written.
             _ if !free => {}
             _ if !is_at(&file, &path) => {}
-            Read::Entry(entry) => found.open.push(Open { entry, path, _lock: file }),
+            Read::Entry(entry) => {
+                found.open.push(Open { entry, path, answered: AtomicBool::new(false), _lock: file });
+            }
             Read::Torn => {
                 tracing::info!(path = %path.display(), "a process died before it changed a setting; its note is removed");
                 if let Err(error) = fs::remove_file(&path).and_then(|()| self.sync()) {
@@ -198,6 +226,11 @@ impl Open {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Nor can there be a journal where a file stands in place of its directory.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn failed(verb: &'static str, path: &Path, error: io::Error) -> JournalError {

@@ -2,17 +2,19 @@
 //!
 //! One attempt over one connection. Who tries again, and when, is the caller's matter.
 
+use std::{fmt, sync::atomic::Ordering};
+
 use redis::aio::MultiplexedConnection;
 
 use super::{
     crash_point,
     entry::{Entry, Setting},
     file::Open,
-    settings::{bytes, read, same, set, takes_several},
+    settings::{bytes, end_client, read, same, set, takes_several},
 };
 use crate::{
     clock,
-    error::{Failure, Reason},
+    error::{Failure, Reason, one_line},
     facts::Info,
 };
 
@@ -23,6 +25,19 @@ pub struct Fate {
     pub setting: Setting,
     /// The value now; empty where the server does not have the setting any more.
     pub now: String,
+}
+
+/// A sentence on one that somebody else has changed.
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Setting { parameter, original, ours } = &self.setting;
+        let now = one_line(&self.now);
+        write!(
+            f,
+            "{parameter} was {original:?}, redprobe made it {ours:?}, and somebody else has made it {now:?} since: it is \
+             left alone"
+        )
+    }
 }
 
 /// What became of the settings of a change.
@@ -65,6 +80,9 @@ impl Open {
         conn: &mut MultiplexedConnection,
         keys: OwnKeys,
     ) -> Result<Restored, Failure> {
+        if !self.answered.load(Ordering::Relaxed) {
+            end_writer(conn, &self.entry).await?;
+        }
         let restored = restore(conn, &self.entry, keys).await?;
         crash_point("settings read back, entry not dropped");
         if let Err(error) = self.close() {
@@ -74,6 +92,17 @@ impl Open {
         crash_point("entry dropped");
         Ok(restored)
     }
+}
+
+/// A change that nobody has seen answered may still be in the server's or the network's hands. It must not be carried
+/// out after we have looked.
+async fn end_writer(conn: &mut MultiplexedConnection, entry: &Entry) -> Result<(), Failure> {
+    let Some(id) = entry.client_id else { return Ok(()) };
+    let info = Info::ask(conn, &["server"]).await?;
+    if info.text("run_id") == Some(&entry.server_run_id) {
+        end_client(conn, id).await?;
+    }
+    Ok(())
 }
 
 async fn restore(

@@ -114,6 +114,32 @@ pub(super) fn takes_several(info: &Info) -> bool {
     })
 }
 
+/// What the server calls this connection; `None` where it does not say.
+pub(super) async fn client_id(conn: &mut MultiplexedConnection) -> Result<Option<u64>, Failure> {
+    or_refused(redis::cmd("CLIENT").arg("ID").query_async(conn).await)
+}
+
+/// Ends another connection, so that nothing that was sent over it and not yet read is carried out any more. A server
+/// that does not let us is no error: it reads what came first first.
+pub(super) async fn end_client(conn: &mut MultiplexedConnection, id: u64) -> Result<(), Failure> {
+    let ended: Option<u64> =
+        or_refused(redis::cmd("CLIENT").arg("KILL").arg("ID").arg(id).query_async(conn).await)?;
+    if ended == Some(1) {
+        tracing::info!(id, "ended the connection of a run that is over");
+    }
+    Ok(())
+}
+
+fn or_refused<T>(answer: redis::RedisResult<T>) -> Result<Option<T>, Failure> {
+    match answer.map_err(Failure::from) {
+        Ok(value) => Ok(Some(value)),
+        Err(failure) if matches!(failure.reason, Reason::Denied | Reason::Unsupported | Reason::Other) => {
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
 /// For a parameter that may not be changed.
 pub(super) fn unknown(parameter: &str) -> ProbeError {
     ProbeError::failed(
