@@ -17,7 +17,7 @@ use super::{admit::Place, runner::Runner};
 use crate::{
     acl::{
         Needs, Wanted,
-        check::{self, Checked, Findings},
+        check::{self, Checked, Findings, Missing},
     },
     config::{Job, Plan, Target},
 };
@@ -49,7 +49,9 @@ impl Grants {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Checked::Known(findings)) = known.as_ref() else { return error };
         let (probe, target) = (job.kind().name, &job.target);
-        let missing: Vec<_> = findings.missing.iter().filter(|lacks| lacks.concerns(probe)).collect();
+        // What a run can do without is not why it failed.
+        let felt = |lacks: &&Missing| lacks.lost.is_none() && lacks.concerns(probe);
+        let missing: Vec<_> = findings.missing.iter().filter(felt).collect();
         if missing.is_empty() {
             return error;
         }

@@ -54,6 +54,7 @@ const POLICIES: [&str; 8] = [
 
 /// Commands with series of their own; the others share one.
 const COMMANDS: &[&str] = &[
+    "acl",
     "append",
     "auth",
     "blmove",
