@@ -91,6 +91,15 @@ fn settings(probe: &str) -> &'static [&'static str] {
             "key_space=100",
             "workers=2",
         ],
+        // Above the limit, where there is something to evict.
+        "memory_pressure" => &[
+            "temp_maxmemory=8MB",
+            "temp_policy=allkeys-lru",
+            "target_percent=110",
+            "monitor=100ms",
+            "monitoring_interval=50ms",
+            "recovery=50ms",
+        ],
         _ => &[],
     }
 }

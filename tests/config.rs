@@ -274,7 +274,7 @@ fn every_setting_of_the_default_configuration_can_be_switched_on() {
         _ => line.to_owned(),
     };
     let text: Vec<String> = default_file().lines().map(on).collect();
-    let text = text.join("\n").replace("allow = \"observe\"", "allow = \"load\"");
+    let text = text.join("\n").replace("allow = \"observe\"", "allow = \"disrupt\"");
     let plan = plan(&text);
     for kind in redprobe::probes::PROBES {
         let job = plan.jobs.iter().find(|job| job.kind().name == kind.name);

@@ -7,6 +7,7 @@ use crate::probe::ProbeKind;
 
 pub mod health;
 pub mod latency_baseline;
+pub mod memory_pressure;
 pub mod server_info;
 pub mod throughput;
 
@@ -14,6 +15,7 @@ pub mod throughput;
 pub static PROBES: &[&ProbeKind] = &[
     &const { ProbeKind::of::<health::Health>() },
     &const { ProbeKind::of::<latency_baseline::LatencyBaseline>() },
+    &const { ProbeKind::of::<memory_pressure::MemoryPressure>() },
     &const { ProbeKind::of::<server_info::ServerInfo>() },
     &const { ProbeKind::of::<throughput::Throughput>() },
 ];

@@ -118,6 +118,8 @@ fn what_is_sent_is_declared_and_what_is_declared_is_sent() {
         assert!(idle.is_empty(), "{} declares {idle:?} and never sends it", kind.name);
         sent_by_any.extend(sent_by_it);
     }
+    // Sent only where a run died half-way, and none does here.
+    declared.remove("+client|kill");
     let idle: Vec<_> = declared.difference(&sent_by_any).collect();
     assert!(idle.is_empty(), "{idle:?} is declared and never sent");
 }
@@ -142,7 +144,6 @@ fn what_would_do_harm_is_denied() {
                 &["config", "rewrite"],
                 &["config", "resetstat"],
                 &["acl", "setuser", "x"],
-                &["client", "kill", "id", "1"],
                 &["client", "list"],
                 &["script", "flush"],
                 &["monitor"],
@@ -162,8 +163,10 @@ fn what_would_do_harm_is_denied() {
             for words in harmful {
                 assert_ne!(dry(words), "OK", "{} with {effect}: {words:?}", kind.name);
             }
-            let set = dry(&["config", "set", "maxmemory", "1"]);
-            assert_eq!(set == "OK", changes_settings, "{} with {effect}", kind.name);
+            // The second ends a connection of a run that died, which could still change a setting.
+            for words in [&["config", "set", "maxmemory", "1"], &["client", "kill", "id", "1"]] {
+                assert_eq!(dry(words) == "OK", changes_settings, "{} with {effect}: {words:?}", kind.name);
+            }
             assert!(!changes_settings || effect == Effect::Disrupt, "{} with {effect}", kind.name);
         }
     }

@@ -15,6 +15,7 @@ use crate::support;
 
 mod health;
 mod latency_baseline;
+mod memory_pressure;
 mod registry;
 mod server_info;
 mod throughput;

@@ -35,6 +35,21 @@ pub struct Lease {
     ttl_milliseconds: u64,
 }
 
+/// Before 7.0, where PEXPIRE knows no GT, the time is set whatever it was.
+const RENEW: &str = "local longer = redis.pcall('PEXPIRE', KEYS[1], ARGV[2], 'GT') \
+    if type(longer) == 'table' then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 1";
+
+/// Makes the server's lease the last key that it would evict, for a run that lets it evict keys: used just now, and with
+/// `ttl` to live, which has to be longer than that of the run's keys where the policy takes the shortest-lived.
+///
+/// # Errors
+/// Where the server refuses or goes away.
+pub async fn freshen(conn: &mut MultiplexedConnection, ttl: Duration) -> Result<(), Failure> {
+    let milliseconds = u64::try_from(ttl.as_nanos() / 1_000_000).unwrap_or(u64::MAX).max(1);
+    redis::cmd("PEXPIRE").arg(KEY).arg(milliseconds).query_async::<()>(conn).await?;
+    Ok(())
+}
+
 /// Longest part of another holder's name that a message repeats.
 const LONGEST_HOLDER: usize = 100;
 
@@ -64,13 +79,13 @@ impl Lease {
         Err(ProbeError::skipped(Reason::Lease, message))
     }
 
-    /// Makes it last for its whole time again.
+    /// Makes it last for its whole time again, or as long as [`freshen`] made it last where that is longer.
     ///
     /// # Errors
     /// `lease` where it is lost: evicted, expired, or somebody else's. Stop then; it is not taken again. Other reasons
     /// where the server cannot be asked.
     pub async fn renew(&mut self, conn: &mut MultiplexedConnection) -> Result<(), Failure> {
-        if self.if_ours(conn, "return redis.call('PEXPIRE', KEYS[1], ARGV[2])", "PEXPIRE").await? {
+        if self.if_ours(conn, RENEW, "PEXPIRE").await? {
             return Ok(());
         }
         let message = format!("the lease {KEY} was lost: it expired, was evicted, or was taken by another");

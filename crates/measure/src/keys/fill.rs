@@ -35,6 +35,8 @@ pub(super) struct Known {
     rows: BTreeMap<u64, u64>,
     /// Keys that were gone when they were to be removed: evicted before.
     lost: u64,
+    /// Keys that [`KeyRange::remove`] has removed.
+    pub(super) removed: u64,
 }
 
 impl Known {
@@ -140,19 +142,41 @@ impl KeyRange {
         numbers: Range<u64>,
     ) -> Result<u64, Failure> {
         let mut total = 0;
-        for first in numbers.clone().step_by(BATCH as usize) {
-            let batch = first..numbers.end.min(first + BATCH);
+        for first in numbers.clone().step_by(self.batch() as usize) {
+            let batch = first..numbers.end.min(first + self.batch());
             let keys: Vec<String> = batch.clone().map(|number| self.key(number)).collect();
             // Before it is sent: a key on its way out must not look evicted.
             let known = self.known().take(batch);
             let removed: u64 = redis::cmd("UNLINK").arg(keys).query_async(conn).await?;
-            self.known().lost += known.saturating_sub(removed);
+            let mut account = self.known();
+            account.lost += known.saturating_sub(removed);
+            account.removed += removed;
             total += removed;
         }
         Ok(total)
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    /// Which of the keys `numbers` are there, in their order. Leaves their age as it is.
+    ///
+    /// # Errors
+    /// When the server refuses or goes away.
+    pub async fn there(
+        &self,
+        conn: &mut MultiplexedConnection,
+        numbers: Range<u64>,
+    ) -> Result<Vec<bool>, Failure> {
+        let mut there = Vec::new();
+        for first in numbers.clone().step_by(BATCH as usize) {
+            let mut pipe = redis::pipe();
+            for number in first..numbers.end.min(first + BATCH) {
+                pipe.cmd("EXISTS").arg(self.key(number));
+            }
+            there.extend(pipe.query_async::<Vec<bool>>(conn).await?);
+        }
+        Ok(there)
+    }
+
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

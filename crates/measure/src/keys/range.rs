@@ -12,7 +12,7 @@ use std::{
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use super::fill::Known;
+use super::{BATCH, BATCH_BYTES, fill::Known};
 use crate::{
     resp,
     wire::{Command, Expect},
@@ -27,8 +27,10 @@ pub struct KeyRange {
     pub count: u64,
     /// Bytes of each value.
     pub value_size: usize,
-    /// TTL that every write sets.
+    /// TTL that every write sets; less for most keys of a range that was [`KeyRange::spread`].
     pub ttl: Duration,
+    /// How far apart the ends of its keys are.
+    pub(super) spread: Duration,
     /// Whether a command that writes was ever handed out.
     pub(super) written: Arc<AtomicBool>,
     /// Which of its keys are known to be there.
@@ -48,6 +50,27 @@ impl KeyRange {
     pub fn key(&self, index: u64) -> String {
         debug_assert!(index < self.count, "key {index} of {}", self.count);
         format!("{}{index:0digits$}", self.prefix, digits = Self::DIGITS)
+    }
+
+    /// Lets its keys end over this time, the latest after the TTL, for those written by [`KeyRange::fill`] and
+    /// [`KeyRange::set_one`]. Thousands of values that expire in one moment hold up the server for as long as it takes to
+    /// free them.
+    #[must_use]
+    pub fn spread(self, over: Duration) -> Self {
+        Self { spread: over.min(self.ttl / 2), ..self }
+    }
+
+    /// The TTL that the write of key `index` sets.
+    #[must_use]
+    pub fn ttl_of(&self, index: u64) -> Duration {
+        // The golden ratio's multiples lie evenly, however many there are of them.
+        let share = (index as f64 * 0.618_033_988_749_895).fract();
+        self.ttl - self.spread.mul_f64(share)
+    }
+
+    /// Keys that one command may remove.
+    pub(super) fn batch(&self) -> u64 {
+        (BATCH_BYTES / (self.value_size as u64).max(1)).clamp(1, BATCH)
     }
 
     /// Says that none of its keys exists: the server refused every write, or has answered the removal. Clean-up then
@@ -74,7 +97,7 @@ impl KeyRange {
         let mut seed = DefaultHasher::new();
         self.prefix.hash(&mut seed);
         StdRng::seed_from_u64(seed.finish()).fill(value.as_mut_slice());
-        let ttl = self.ttl_milliseconds().to_string();
+        let ttl = milliseconds(self.ttl).to_string();
         self.command("set", &[b"SET"], &[&value, b"PX", ttl.as_bytes()], Expect::Simple)
     }
 
@@ -99,7 +122,7 @@ impl KeyRange {
     }
 
     pub(super) fn ttl_milliseconds(&self) -> u64 {
-        u64::try_from(self.ttl.as_nanos() / 1_000_000).unwrap_or(u64::MAX).max(1)
+        milliseconds(self.ttl)
     }
 
     /// `SET key value PX ttl` of one key, for the redis crate's connections.
@@ -107,7 +130,7 @@ impl KeyRange {
     pub fn set_one(&self, index: u64, value: &[u8]) -> redis::Cmd {
         self.written.store(true, Ordering::Relaxed);
         let mut cmd = redis::cmd("SET");
-        cmd.arg(self.key(index)).arg(value).arg("PX").arg(self.ttl_milliseconds());
+        cmd.arg(self.key(index)).arg(value).arg("PX").arg(milliseconds(self.ttl_of(index)));
         cmd
     }
 
@@ -125,5 +148,42 @@ impl KeyRange {
         let mut cmd = redis::cmd("UNLINK");
         cmd.arg(self.key(index));
         cmd
+    }
+}
+
+fn milliseconds(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_nanos() / 1_000_000).unwrap_or(u64::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::keys::{KeyBudget, KeySpace};
+
+    use super::*;
+
+    #[test]
+    fn a_spread_range_ends_evenly_and_none_of_it_after_the_ttl() {
+        let budget = KeyBudget { keys: 1_000, bytes: 1 << 30 };
+        let space = KeySpace::new("staging", "fill", "01J", Duration::from_secs(100), budget);
+        let plain = space.range("a", 1_000, 1 << 20).unwrap();
+        assert_eq!(plain.ttl_of(7), Duration::from_secs(100));
+        let spread = plain.spread(Duration::from_secs(40));
+        let mut tenths = [0; 10];
+        for index in 0..spread.count {
+            let early = (spread.ttl - spread.ttl_of(index)).as_secs_f64();
+            assert!((0.0..40.0).contains(&early), "{early}");
+            tenths[(early / 4.0) as usize] += 1;
+        }
+        assert!(tenths.iter().all(|count| (95..=105).contains(count)), "{tenths:?}");
+        let longest = spread.spread(Duration::from_secs(1_000));
+        assert!(longest.ttl_of(3) >= Duration::from_secs(50), "never so much that a key ends before its run");
+    }
+
+    #[test]
+    fn one_removal_takes_few_large_keys_or_many_small_ones() {
+        let budget = KeyBudget { keys: u64::MAX, bytes: u64::MAX };
+        let space = KeySpace::new("staging", "fill", "01J", Duration::from_secs(100), budget);
+        let batch = |size| space.range("a", 1, size).unwrap().batch();
+        assert_eq!([batch(0), batch(128), batch(64 << 10), batch(1 << 30)], [500, 500, 64, 1]);
     }
 }
