@@ -9,6 +9,7 @@ mod exposition;
 mod faults;
 mod halt;
 mod http;
+mod journal;
 mod layers;
 mod probes;
 mod records;

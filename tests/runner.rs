@@ -3,6 +3,7 @@
 //! The probes are made up here, since a probe that panics or hangs is not shipped.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -103,14 +104,14 @@ impl Bench {
     }
 }
 
-pub(crate) fn runner_in(state: &TempDir) -> Arc<Runner> {
+pub(crate) fn runner_in(state: impl AsRef<Path>) -> Arc<Runner> {
     let mut plan = synthetic::plan(&[]);
-    plan.state_dir = state.path().to_owned();
+    plan.state_dir = state.as_ref().to_owned();
     plan.limits.concurrent_load = 4;
     Runner::new(&plan, Arc::new(Sinks::new(100)))
 }
 
-fn target_at(url: &str, name: &str) -> Arc<Target> {
+pub(crate) fn target_at(url: &str, name: &str) -> Arc<Target> {
     let endpoint = Endpoint::parse(url).expect("a URL");
     let Ok(target) = Arc::try_unwrap(synthetic::target(name)) else { panic!("nobody else has it") };
     Arc::new(Target { endpoint, max_keys: 10_000, max_bytes: 10_000_000, max_connections: 100, ..target })
@@ -135,7 +136,7 @@ where
 }
 
 /// Writes 100 keys of its own.
-async fn write_keys(cx: &ProbeCx) -> Result<(), ProbeError> {
+pub(crate) async fn write_keys(cx: &ProbeCx) -> Result<(), ProbeError> {
     let (mut conn, _) = cx.connect().await?;
     let keys = cx.keys.range("test", 100, 10)?;
     for index in 0..100 {
