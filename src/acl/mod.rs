@@ -42,6 +42,11 @@ impl Wanted {
         Self { kind, effect: kind.reach.min(allowed).max(kind.effect), settings: (kind.defaults)() }
     }
 
+    /// Whether the runner may have something to put back after it.
+    fn changes_settings(&self) -> bool {
+        self.kind.commands.iter().any(|grant| grant.command == "config|set" && self.sends(grant))
+    }
+
     fn sends(&self, grant: &Grant) -> bool {
         let given = |setting| !matches!(&self.settings[setting], Value::Null | Value::Bool(false));
         grant.is_sent_with(self.effect) && grant.setting.is_none_or(given)
@@ -84,7 +89,7 @@ impl Needs {
                 ("lease", lease::GRANTS),
                 ("canary", &[CANARY]),
                 ("watch", WATCH),
-                ("journal", journal::GRANTS),
+                ("journal", if wanted.changes_settings() { journal::GRANTS } else { &[] }),
             ];
             for (who, grants) in around {
                 needs.add(who, grants.iter().filter(|grant| grant.is_sent_with(wanted.effect)));

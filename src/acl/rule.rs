@@ -8,6 +8,20 @@ use serde_json::{Value, json};
 
 use super::{Need, Needs};
 
+/// Commands that give more than they are needed for, since no rule can narrow them down.
+const CARE: &[(&str, &str)] = &[
+    (
+        "+config|set",
+        "whoever has +config|set can change every setting, the password too: keep a user of its own for it, and switch \
+         that off (ACL SETUSER NAME off) where it need not run",
+    ),
+    (
+        "+config|get",
+        "whoever has +config|get can read requirepass and masterauth: keep passwords in users.acl, as hashes",
+    ),
+    ("+client|kill", "whoever has +client|kill can end everybody's connections"),
+];
+
 /// The rule of one user.
 #[derive(Debug)]
 pub struct Rule {
@@ -60,6 +74,12 @@ impl Rule {
             }
         }
         out
+    }
+
+    /// What to know before granting it.
+    pub fn care(&self) -> impl Iterator<Item = &'static str> {
+        let granted = |word: &str| self.words.iter().any(|(granted, _)| granted == word);
+        CARE.iter().filter(move |(word, _)| granted(word)).map(|(_, note)| *note)
     }
 
     /// Everything, for programs.

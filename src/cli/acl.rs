@@ -49,7 +49,7 @@ pub async fn run(args: AclArgs) -> anyhow::Result<Exit> {
     let user = user(&args, asked.endpoint.as_ref())?;
     let database = asked.endpoint.as_ref().map_or(0, |endpoint| endpoint.database);
     let needs = Needs::of(&asked.wanted, database);
-    let server = match (given, &asked.endpoint) {
+    let mut server = match (given, &asked.endpoint) {
         (Some(release), _) => Server::new(release, "as said by --server-version"),
         (None, Some(endpoint)) => ask(endpoint, &needs).await.context("cannot ask the target")?,
         (None, None) => Server::new(
@@ -59,6 +59,7 @@ pub async fn run(args: AclArgs) -> anyhow::Result<Exit> {
     };
     let there = needs.only(|grant| server.release.knows(grant) && !server.absent.contains(&grant.command));
     let rule = Rule::new(&user, there, asked.target.as_deref());
+    server.notes.extend(rule.care().map(str::to_owned));
     super::print(match args.format {
         Format::Text => text(&asked, &server, &rule),
         Format::Json => super::json_text(&json(&asked, &server, &rule)),

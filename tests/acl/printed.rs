@@ -62,10 +62,33 @@ fn versions_and_settings_decide_what_is_in_a_rule() {
     let rule = |version: &str| acl(&["all", "--server-version", version]);
     assert!(!rule("6.2").contains("dryrun") && rule("7.0").contains("+acl|dryrun"));
     for version in ["6.2", "8.0", "valkey 9.0"] {
-        assert!(!rule(version).contains("+config|set") && !rule(version).contains("+@"), "{version}");
+        for word in ["+config|set", "+client|kill", "+@"] {
+            assert!(!rule(version).contains(word), "{word} for {version}");
+        }
     }
     assert!(rule("5.0").contains("# Note: Redis 5.0 is older than 6.2"));
     assert!(rule("keydb 6.3").contains("# Note: KeyDB 6.3 is not Redis"));
+}
+
+/// What cannot be narrowed down is said.
+#[test]
+fn a_setting_that_changes_the_server_costs_a_grant_and_a_note() {
+    let server = RedisServer::start();
+    let url = server.url();
+    let with = |more: &[&str]| {
+        let arguments = ["memory_pressure", "--target", &url, "--allow", "disrupt"];
+        acl(&[&arguments[..], more].concat())
+    };
+    let plain = with(&[]);
+    assert!(!plain.contains("+config|set") && !plain.contains("# Note"), "{plain}");
+    let changing = with(&["--set", "temp_maxmemory=64MB"]);
+    for part in [
+        "-@all +acl|dryrun +client|id +client|kill",
+        " +config|get +config|set ",
+        "# Note: whoever has +config|set can",
+    ] {
+        assert!(changing.contains(part), "{part}: {changing}");
+    }
 }
 
 #[test]
