@@ -86,6 +86,7 @@ impl Needs {
             }
             let around: [(_, &[Grant]); 5] = [
                 ("clean-up", keys::GRANTS),
+                ("janitor of serve", &[keys::SCAN]),
                 ("lease", lease::GRANTS),
                 ("canary", &[CANARY]),
                 ("watch", WATCH),

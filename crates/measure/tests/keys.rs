@@ -142,13 +142,14 @@ async fn removes_what_dead_runs_left_and_nothing_that_only_looks_like_it() {
     let script = "for i = 1, 5000 do redis.call('SET', 'f' .. i, '') end redis.call('SET', 'redprobe:{staging}:\\255:dead:', '')";
     assert_eq!(server.cli(&["EVAL", script, "0"]), "");
     let mut conn = connect(&server).await;
-    let found = leftovers(&mut conn, "staging", 0, |run| run == "dead").await.unwrap();
+    let found =
+        leftovers(&mut conn, "staging", 0, |probe, run| probe == "test" && run == "dead").await.unwrap();
     assert_eq!((found.removed, found.left, found.next), (700, 0, None));
     assert!(similar.iter().all(|key| server.cli(&["EXISTS", key]) == "1"));
     assert_eq!(server.cli(&["DBSIZE"]), (5 + 1 + similar.len() + 5_000 + 1).to_string());
     let stats = server.cli(&["INFO", "commandstats"]);
     assert!(!stats.contains("cmdstat_keys"), "{stats}");
-    let found = leftovers(&mut conn, "nobody", 0, |_| true).await.unwrap();
+    let found = leftovers(&mut conn, "nobody", 0, |_, _| true).await.unwrap();
     assert_eq!((found.removed, found.left), (0, 0));
 }
 
@@ -160,7 +161,7 @@ async fn a_target_whose_name_is_a_pattern_has_no_other_ones_keys() {
     let other = KeySpace::new("redis://::6379/xy\\", "test", "dead", Duration::from_secs(60), GENEROUS);
     write(&server, &own, 3, 3).await;
     write(&server, &other, 3, 3).await;
-    let found = leftovers(&mut connect(&server).await, name, 0, |_| true).await.unwrap();
+    let found = leftovers(&mut connect(&server).await, name, 0, |_, _| true).await.unwrap();
     assert_eq!((found.removed, found.left), (3, 0));
 }
 
@@ -173,7 +174,7 @@ async fn a_big_database_is_looked_at_in_parts() {
     let mut conn = connect(&server).await;
     let (mut from, mut removed, mut parts) = (Some(0), 0, 0);
     while let Some(cursor) = from {
-        let found = leftovers(&mut conn, "staging", cursor, |_| true).await.unwrap();
+        let found = leftovers(&mut conn, "staging", cursor, |_, _| true).await.unwrap();
         (from, removed, parts) = (found.next, removed + found.removed, parts + 1);
     }
     assert_eq!((removed, parts), (100, 2));
@@ -186,7 +187,7 @@ async fn leftovers_that_may_not_be_removed_are_counted() {
     server.ok(&["ACL", "SETUSER", "poor", "on", ">x", "~redprobe:*", "+scan", "+exists"]);
     let url = server.url().replace("://", "://poor:x@");
     let (mut conn, _) = measure::conn::connect(&endpoint(&url), "test").await.unwrap();
-    let found = leftovers(&mut conn, "staging", 0, |_| true).await.unwrap();
+    let found = leftovers(&mut conn, "staging", 0, |_, _| true).await.unwrap();
     assert_eq!((found.removed, found.left), (0, 7));
     assert_eq!(found.refused.unwrap().reason, Reason::Denied);
 }

@@ -79,7 +79,7 @@ pub struct Leftovers {
     pub next: Option<u64>,
 }
 
-/// Removes the own keys of `target` whose run is over: those under its prefix that `is_over` of the run's id says. Looks
+/// Removes the own keys of `target` whose run is over: those under its prefix of which `is_over` says so, by probe and run. Looks
 /// at 200,000 keys at the most, at 100,000 a second, beginning at `from` (0 at first): a bigger database takes several
 /// parts, between which others have their turn.
 ///
@@ -89,14 +89,14 @@ pub async fn leftovers(
     conn: &mut MultiplexedConnection,
     target: &str,
     from: u64,
-    is_over: impl Fn(&str) -> bool,
+    is_over: impl Fn(&str, &str) -> bool,
 ) -> Result<Leftovers, Failure> {
     let prefix = prefix_of(target);
     let pattern = format!("{}*", literally(&prefix));
     // `<probe>:<run>:…` after the prefix. What is shaped otherwise was not written by a run.
     let is_dead = |key: &str| {
         let parts: Option<Vec<&str>> = key.strip_prefix(&prefix).map(|rest| rest.splitn(3, ':').collect());
-        parts.is_some_and(|parts| parts.len() == 3 && is_over(parts[1]))
+        parts.is_some_and(|parts| parts.len() == 3 && is_over(parts[0], parts[1]))
     };
     let (mut cursor, mut found) = (from, Leftovers::default());
     let mut dead = Vec::new();
