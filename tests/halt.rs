@@ -33,7 +33,6 @@ use crate::{
 };
 
 mod daemon;
-mod leftovers;
 
 static PRESSING: ProbeKind = needing("pressing", Effect::Disrupt);
 static LOADING: ProbeKind = needing("loading", Effect::Load);

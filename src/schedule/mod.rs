@@ -17,7 +17,6 @@ use timetable::{Now, Timetable};
 pub mod cron;
 pub mod halted;
 pub mod halts;
-pub mod janitor;
 pub mod runner;
 
 mod admit;

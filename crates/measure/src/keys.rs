@@ -18,13 +18,7 @@ use std::{
 use redis::aio::MultiplexedConnection;
 
 use self::sweep::Sweep;
-pub use self::{
-    census::own_keys,
-    fill::Filled,
-    range::KeyRange,
-    remains::remove_run,
-    sweep::{Leftovers, SCAN, leftovers},
-};
+pub use self::{census::own_keys, fill::Filled, range::KeyRange, remains::remove_run, sweep::leftovers};
 use crate::{
     error::{Failure, ProbeError, Reason},
     grant::Grant,
