@@ -20,6 +20,7 @@ use crate::{
     http,
     schedule::{
         Scheduler,
+        janitor::Janitor,
         lock_file::{Refused, lock_file},
         runner::Runner,
     },
@@ -73,6 +74,7 @@ pub struct Daemon {
     plan: RwLock<Arc<Plan>>,
     runner: Arc<Runner>,
     scheduler: Scheduler,
+    janitor: Janitor,
     ready: AtomicBool,
     read_again: ReadAgain,
     /// One reload at a time.
@@ -123,6 +125,7 @@ impl Daemon {
         let runner = Runner::new(&plan, sinks);
         Arc::new(Self {
             scheduler: Scheduler::start(Arc::clone(&runner)),
+            janitor: Janitor::start(Arc::clone(&runner)),
             runner,
             plan: RwLock::new(Arc::new(plan)),
             ready: AtomicBool::new(false),
@@ -201,6 +204,7 @@ impl Daemon {
         self.scheduler.apply(Arc::clone(plan)).await;
         self.runner.apply(plan, plan.limits.stop_timeout).await;
         self.runner.watch_grants(plan);
+        self.janitor.apply(Arc::clone(plan));
     }
 
     /// What a dead run has left is put back before anything else begins, or tried once at least.
@@ -218,6 +222,7 @@ impl Daemon {
         tracing::info!(runs = self.runner.running().len(), "stopping");
         self.ready.store(false, Ordering::Release);
         self.scheduler.stop();
+        self.janitor.stop();
         let mut stopped = std::pin::pin!(self.runner.stop(patience));
         loop {
             tokio::select! {

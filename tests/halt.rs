@@ -33,6 +33,7 @@ use crate::{
 };
 
 mod daemon;
+mod leftovers;
 
 static PRESSING: ProbeKind = needing("pressing", Effect::Disrupt);
 static LOADING: ProbeKind = needing("loading", Effect::Load);

@@ -84,8 +84,9 @@ impl Needs {
             if wanted.kind.is_guarded(wanted.effect) {
                 needs.add("preflight", [&PREFLIGHT]);
             }
-            let around: [(_, &[Grant]); 5] = [
+            let around: [(_, &[Grant]); 6] = [
                 ("clean-up", keys::GRANTS),
+                ("janitor of serve", &[keys::SCAN]),
                 ("lease", lease::GRANTS),
                 ("canary", &[CANARY]),
                 ("watch", WATCH),

@@ -6,7 +6,10 @@
 use std::{
     collections::HashSet,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -40,6 +43,8 @@ pub(super) struct Place {
     pub(super) kept: KeptConnection,
     /// What runs here could not put back.
     pub(super) debts: Debts,
+    /// Keys of killed runs that the janitor found and could not remove.
+    pub(super) found: AtomicU64,
     /// What its user may do.
     pub(super) grants: Grants,
     /// Ends every run here.
@@ -55,10 +60,16 @@ impl Place {
             company: Company::default(),
             kept: KeptConnection::default(),
             debts: Debts::default(),
+            found: AtomicU64::new(0),
             grants: Grants::default(),
             cancel,
             runs: TaskTracker::new(),
         }
+    }
+
+    /// Own keys that may be left. The janitor may have found those that are owed as well.
+    pub(super) fn left_over(&self) -> u64 {
+        self.debts.left_over().max(self.found.load(Ordering::Relaxed))
     }
 }
 
@@ -122,7 +133,6 @@ impl Request<'_> {
     pub(super) async fn admit(self, gates: &Gates) -> Result<Admission, ProbeError> {
         let (job, place) = (self.job, self.place);
         let effect = permitted(job, self.trigger)?;
-        let effect = not_halted(job, effect, self.halts, self.log).await?;
         // Phases beyond the least effect are checked one by one, and skipped where there is no room for them.
         within_budget(&job.target, job.probe.needs(job.kind().effect))?;
         // Scrapes may overlap: two Prometheus servers that watch the same targets ask at the same moment.
@@ -144,6 +154,8 @@ impl Request<'_> {
                 ProbeError::skipped(Reason::Overlap, format!("other runs on the target did not end within {waited} s"))
             })?,
         };
+        // Now that it is its turn: who waited may have been halted meanwhile.
+        let allowed = not_halted(job, allowed, self.halts, self.log).await?;
         let file = match allowed {
             Effect::Observe | Effect::Touch => None,
             Effect::Load | Effect::Disrupt => {

@@ -5,8 +5,8 @@
 
 use std::{
     fs::{self, File},
-    io,
-    path::Path,
+    io::{self, Read},
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -71,9 +71,7 @@ impl LockFile {
     /// Skipped: `lease` where another process has it, `precondition` where there can be no such file.
     pub(super) fn take(state_dir: &Path, target: &str, run: &str) -> Result<Self, ProbeError> {
         let folder = state_dir.join("locks");
-        // A target that was given as a URL is named by it.
-        let name = target.replace(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)), "_");
-        let path = folder.join(format!("{name}.lock"));
+        let path = path_of(state_dir, target);
         let unusable = |error: io::Error| {
             ProbeError::skipped(
                 Reason::Precondition,
@@ -93,6 +91,25 @@ impl LockFile {
             Err(Refused::Unusable(error)) => Err(unusable(error)),
         }
     }
+
+    /// The last run on this machine that took it, where that one has it no more: it is over, or its process is dead.
+    /// Looking takes it for a moment, so that this is for the start of a process and not for every minute.
+    pub(super) fn last_run(state_dir: &Path, target: &str) -> Option<String> {
+        let file = File::open(path_of(state_dir, target)).ok()?;
+        let text = io::read_to_string(file.take(LONGEST)).ok()?;
+        let file = File::open(path_of(state_dir, target)).ok()?;
+        file.try_lock_shared().ok()?;
+        Some(text.trim().rsplit_once("run ")?.1.to_owned())
+    }
+}
+
+/// Longest text of a lock file that is read.
+const LONGEST: u64 = 200;
+
+fn path_of(state_dir: &Path, target: &str) -> PathBuf {
+    // A target that was given as a URL is named by it.
+    let name = target.replace(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)), "_");
+    state_dir.join("locks").join(format!("{name}.lock"))
 }
 
 /// The runs that are on a target now, and which of them were beside another that can change their figures.
@@ -216,7 +233,10 @@ mod tests {
         assert_eq!(failure.reason, Reason::Lease);
         assert!(failure.message.contains("run 01RUN"), "{}", failure.message);
         LockFile::take(dir.path(), "redis://host:1/0", "01URL").unwrap();
+        assert_eq!(LockFile::last_run(dir.path(), "cache"), None, "it may still go on");
         drop(held);
+        assert_eq!(LockFile::last_run(dir.path(), "cache").as_deref(), Some("01RUN"));
+        assert_eq!(LockFile::last_run(dir.path(), "nowhere"), None);
         LockFile::take(dir.path(), "cache", "01NEXT").unwrap();
     }
 

@@ -17,6 +17,7 @@ use timetable::{Now, Timetable};
 pub mod cron;
 pub mod halted;
 pub mod halts;
+pub mod janitor;
 pub mod runner;
 
 mod admit;

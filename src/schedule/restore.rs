@@ -40,8 +40,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Between two looks into the journal while nothing is to be put back: a `redprobe run` beside the daemon may have died.
 const LOOK: Duration = Duration::from_secs(60);
-/// Between two looks at a server whose memory is being freed.
-const WAIT_FOR_MEMORY: Duration = Duration::from_millis(100);
+/// Between two looks at a server whose memory is being freed, or at notes that somebody else has in hand.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What became of one entry of the journal.
 #[derive(Debug)]
@@ -172,7 +172,18 @@ impl Restorer {
                  state_dir a directory with room that can be written"
             ));
         }
-        let outcome = self.attempt(std::slice::from_ref(target), Among::Configured, SOON).await;
+        let end = Instant::now() + SOON;
+        let address = target.endpoint.address.to_string();
+        let is_here = |entry: &Entry| entry.address == address || entry.target == target.name;
+        let outcome = loop {
+            let outcome = self.attempt(std::slice::from_ref(target), Among::Configured, SOON).await;
+            let under_way = |one: &Attempt| is_here(&one.entry) && matches!(one.fate, EntryFate::UnderWay);
+            // Who is putting them back now may soon have done it.
+            if !outcome.attempts.iter().any(under_way) || Instant::now() >= end {
+                break outcome;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        };
         self.remember_of(target, &outcome);
         tell(&outcome, false);
         if let Some(error) = outcome.unreadable {
@@ -181,11 +192,7 @@ impl Restorer {
         if let Some(damaged) = outcome.damaged.first() {
             return refuse(said_of_damaged(damaged));
         }
-        let address = target.endpoint.address.to_string();
-        for Attempt { entry, fate, .. } in &outcome.attempts {
-            if entry.address != address && entry.target != target.name {
-                continue;
-            }
+        for Attempt { entry, fate, .. } in outcome.attempts.iter().filter(|one| is_here(&one.entry)) {
             let why = match fate {
                 EntryFate::Done(_) => continue,
                 EntryFate::Failed(failure) => failure.to_string(),
@@ -335,14 +342,12 @@ async fn put_back(
         match open.restore(conn, keys).await {
             Ok(restored) => return Ok(EntryFate::Done(restored)),
             // Keys of the dead run may be what takes the memory.
-            Err(failure)
-                if failure.reason == Reason::Precondition && Instant::now() + WAIT_FOR_MEMORY < end =>
-            {
+            Err(failure) if failure.reason == Reason::Precondition && Instant::now() + LOOK_AGAIN < end => {
                 if keys == OwnKeys::MayBeThere {
                     keys::remove_run(conn, name, run).await?;
                     keys = OwnKeys::Gone;
                 }
-                tokio::time::sleep(WAIT_FOR_MEMORY).await;
+                tokio::time::sleep(LOOK_AGAIN).await;
             }
             Err(failure) => return Err(failure),
         }

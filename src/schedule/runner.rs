@@ -290,7 +290,7 @@ impl Runner {
             Err(panic) => Finished::without_run(clock::wall(), panicked(&*panic)),
         };
         let record = Arc::new(record(id, job, &log, finished));
-        self.sinks.metrics.left_over(&job.target.name, place.debts.left_over());
+        self.sinks.metrics.left_over(&job.target.name, place.left_over());
         if !record.unrestored.is_empty() {
             self.restorer.left_by_run(&job.target.name, record.unrestored.len() as u64);
         }

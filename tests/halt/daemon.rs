@@ -10,7 +10,7 @@ use crate::{
 
 const TOKEN: &str = "a-long-random-token";
 
-fn config(redis: &RedisServer) -> String {
+pub(super) fn config(redis: &RedisServer) -> String {
     format!(
         "http.api_token = \"{TOKEN}\"\n[targets.main]\nurl = \"{url}\"\nallow = \"load\"\n[targets.other]\nurl = \"{url}\"\n\
          [jobs.load]\nprobe = \"throughput\"\ntargets = [\"main\"]\nschedule = \"every 1h\"\nsettings = {{ duration = \"1s\", phases = [\"baseline\"] }}\n",
@@ -18,7 +18,7 @@ fn config(redis: &RedisServer) -> String {
     )
 }
 
-fn post(daemon: &Daemon, path: &str, body: &str) -> (u16, Value) {
+pub(super) fn post(daemon: &Daemon, path: &str, body: &str) -> (u16, Value) {
     let bearer = format!("Bearer {TOKEN}");
     let headers = [("Authorization", &*bearer), ("Content-Type", "application/json")];
     let answer = daemon.request("POST", path, &headers, body);

@@ -78,3 +78,42 @@ fn a_note_that_cannot_be_trusted_is_put_aside_and_told() {
     assert!(daemon.log().contains(name.as_str()), "log:\n{}", daemon.log());
     assert_eq!(daemon.stop(), Some(4));
 }
+
+/// As on a full disk: a file can be made, and nothing be written into it.
+#[test]
+fn without_room_for_a_note_nothing_is_disrupted_and_the_rest_goes_on() {
+    let (redis, state) = (server(), TempDir::new().unwrap());
+    let file = state.path().join("redprobe.toml");
+    fs::write(&file, config(&state.path().join("state"), &redis.url(), "disrupt")).unwrap();
+    fs::create_dir(state.path().join("state")).unwrap();
+    // The shell's way to leave a process no room: a signal that is ignored stays so in what it becomes.
+    let script = "trap '' XFSZ; ulimit -f 0; exec \"$@\"";
+    let mut shell = std::process::Command::new("sh");
+    let program = redprobe(&[]);
+    shell.args(["-c", script, "sh"]).arg(program.get_program());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let output = shell
+        .args(["run", "memory_pressure", "server_info", "--set", "temp_maxmemory=100mb", "--format", "json"])
+        .args(["--config", &file.display().to_string()])
+        .output()
+        .unwrap();
+    let report: serde_json::Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", text(&output)));
+    for run in report["runs"].as_array().unwrap() {
+        match run["probe"].as_str().unwrap() {
+            "memory_pressure" => {
+                assert_eq!((&run["outcome"], &run["reason"]), (&"skipped".into(), &"precondition".into()));
+                let said = run["conclusion"].as_str().unwrap();
+                assert!(said.contains("journal") && said.contains("give state_dir a directory"), "{said}");
+            }
+            probe => assert_eq!(run["outcome"], "passed", "{probe}: {run}"),
+        }
+    }
+    assert_eq!(settings(&redis), BEFORE);
+    assert_eq!(redis.find_info("cmdstat_config|set"), None);
+}

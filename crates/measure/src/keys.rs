@@ -18,7 +18,13 @@ use std::{
 use redis::aio::MultiplexedConnection;
 
 use self::sweep::Sweep;
-pub use self::{census::own_keys, fill::Filled, range::KeyRange, remains::remove_run, sweep::leftovers};
+pub use self::{
+    census::own_keys,
+    fill::Filled,
+    range::KeyRange,
+    remains::remove_run,
+    sweep::{Leftovers, SCAN, leftovers},
+};
 use crate::{
     error::{Failure, ProbeError, Reason},
     grant::Grant,

@@ -129,6 +129,15 @@ impl Lease {
     }
 }
 
+/// What the holder of the lease is called; `None` where nobody has it.
+///
+/// # Errors
+/// Where the server refuses or goes away.
+pub async fn holder(conn: &mut MultiplexedConnection) -> Result<Option<String>, Failure> {
+    let value = held_by(conn).await?;
+    Ok(value.map(|value| value.split_once(' ').map_or_else(String::new, |(_, holder)| holder.to_owned())))
+}
+
 async fn held_by(conn: &mut MultiplexedConnection) -> Result<Option<String>, Failure> {
     Ok(redis::cmd("GET").arg(KEY).query_async(conn).await?)
 }

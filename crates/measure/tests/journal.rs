@@ -9,11 +9,12 @@ use std::{
 use measure::{
     ProbeError, Reason,
     conn::{self, Endpoint},
-    journal::{Changes, Journal, Origin, OwnKeys},
+    journal::{Changes, Found, Journal, Origin, OwnKeys},
+    lease::Lease,
     redis::aio::MultiplexedConnection,
 };
 use tempfile::TempDir;
-use testkit::RedisServer;
+use testkit::{RedisServer, poll_until};
 
 const LIMIT: &str = "104857600";
 
@@ -33,17 +34,32 @@ impl Bench {
     }
 
     fn changes(&self) -> Changes {
-        let origin = Origin {
+        Changes::new(self.journal(), self.origin())
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
             target: "cache".into(),
             address: self.redis.address().to_string(),
             run: "01RUN".into(),
             keys_gone_at: SystemTime::now() + Duration::from_secs(600),
-        };
-        Changes::new(self.journal(), origin)
+        }
     }
 
     async fn connect(&self) -> MultiplexedConnection {
         connect(&self.redis.url()).await
+    }
+
+    /// The notes that nobody holds. While another test here starts a process, that one holds for a moment all that this
+    /// process has held.
+    fn find(&self) -> Found {
+        let mut found = Found::default();
+        let free = poll_until(Duration::from_secs(20), || {
+            found = self.journal().find().unwrap();
+            found.live.is_empty()
+        });
+        assert!(free, "{found:?}");
+        found
     }
 
     fn setting(&self, name: &str) -> String {
@@ -98,7 +114,7 @@ async fn who_comes_after_puts_back_what_a_dead_run_left() {
     let found = bench.journal().find().unwrap();
     assert_eq!((found.open.len(), found.live.len()), (0, 1));
     drop(changes);
-    let found = bench.journal().find().unwrap();
+    let found = bench.find();
     let [open] = found.open.as_slice() else { panic!("{found:?}") };
     assert_eq!(open.entry.target, "cache");
     assert_eq!(open.entry.address, bench.redis.address().to_string());
@@ -127,6 +143,33 @@ async fn what_somebody_else_has_set_stays() {
 }
 
 #[tokio::test]
+async fn what_another_redprobe_has_changed_is_no_conflict_before_it_is_done() {
+    let bench = Bench::new(&[]);
+    let (dead, mut conn) = (bench.changes(), bench.connect().await);
+    dead.change(&mut conn, &wanted()).await.unwrap();
+    drop(dead);
+    // On another machine: its journal is its own, and what it finds it takes for the first values.
+    let lease =
+        Lease::acquire(&mut conn, "redprobe-x-01OTHER on there", Duration::from_secs(60)).await.unwrap();
+    let elsewhere = TempDir::new().unwrap();
+    let theirs =
+        Changes::new(Journal::of(elsewhere.path()), Origin { run: "01OTHER".into(), ..bench.origin() });
+    theirs.change(&mut conn, &[("maxmemory", "50mb".into())]).await.unwrap();
+    let found = bench.find();
+    let mut ours = bench.connect().await;
+    let failure = found.open[0].restore(&mut ours, OwnKeys::Gone).await.unwrap_err();
+    assert_eq!((failure.reason, bench.files().len()), (Reason::Lease, 1), "{failure}");
+    // The first attempt has ended the connection of the run that died.
+    let mut conn = bench.connect().await;
+    theirs.restore(&mut conn, OwnKeys::Gone).await.unwrap();
+    lease.release(&mut conn).await.unwrap();
+    assert_eq!(bench.settings(), CHANGED);
+    let done = found.open[0].restore(&mut ours, OwnKeys::Gone).await.unwrap();
+    assert_eq!((done.restored.len(), done.conflicts.len()), (2, 0));
+    assert_eq!(bench.settings(), BEFORE);
+}
+
+#[tokio::test]
 async fn the_last_change_goes_back_first() {
     let bench = Bench::new(&[]);
     let (changes, mut conn) = (bench.changes(), bench.connect().await);
@@ -135,7 +178,7 @@ async fn the_last_change_goes_back_first() {
     }
     assert_eq!(bench.files().len(), 3);
     drop(changes);
-    for open in bench.journal().find().unwrap().open {
+    for open in bench.find().open {
         open.restore(&mut conn, OwnKeys::Gone).await.unwrap();
     }
     assert_eq!(bench.settings(), BEFORE);
@@ -249,7 +292,7 @@ async fn a_change_on_its_way_comes_no_more_once_it_was_looked_for() {
     changes.change(&mut conn, &wanted()).await.unwrap();
     drop(changes);
     let mut other = bench.connect().await;
-    let found = bench.journal().find().unwrap();
+    let found = bench.find();
     found.open[0].restore(&mut other, OwnKeys::Gone).await.unwrap();
     let late = measure::redis::cmd("CONFIG").arg("GET").arg("maxmemory").query_async::<()>(&mut conn).await;
     assert!(late.is_err(), "the writer's connection is still open");
@@ -270,7 +313,7 @@ async fn damaged_files_are_kept_aside_and_torn_ones_removed() {
     flipped[40] ^= 1;
     fs::write(folder.join("01FLIP-0.jsonl"), &flipped).unwrap();
     for _ in 0..2 {
-        let found = bench.journal().find().unwrap();
+        let found = bench.find();
         assert_eq!((found.open.len(), found.damaged.len()), (1, 1), "{found:?}");
         assert_eq!(found.damaged[0].path, folder.join("01FLIP-0.jsonl.damaged"));
         drop(found);

@@ -122,16 +122,74 @@ async fn a_server_that_goes_away_leaves_an_upper_bound() {
 }
 
 #[tokio::test]
-async fn finds_what_dead_runs_left() {
+async fn removes_what_dead_runs_left_and_nothing_that_only_looks_like_it() {
     let server = RedisServer::start();
-    write(&server, &space("dead"), 3, 3).await;
+    write(&server, &space("dead"), 700, 700).await;
     write(&server, &space("live"), 5, 5).await;
-    let elsewhere = KeySpace::new("stag", "test", "dead", Duration::from_secs(60), GENEROUS);
-    write(&server, &elsewhere, 1, 1).await;
+    let similar = [
+        "redprobe:lease",
+        "redprobe:{staging}",
+        "redprobe:{staging}:dead",
+        "redprobe:{staging}:test:dead",
+        "redprobe:{other}:test:dead:group:000000000",
+        "redprobe:staging:test:dead:group:000000000",
+        "redprobe:{stagingx}:test:dead:group:0",
+        "xredprobe:{staging}:test:dead:group:0",
+        "REDPROBE:{staging}:test:dead:group:0",
+    ];
+    similar.iter().for_each(|key| server.ok(&["SET", key, "x"]));
+    // More keys than one call looks at, and names that are no text.
+    let script = "for i = 1, 5000 do redis.call('SET', 'f' .. i, '') end redis.call('SET', 'redprobe:{staging}:\\255:dead:', '')";
+    assert_eq!(server.cli(&["EVAL", script, "0"]), "");
     let mut conn = connect(&server).await;
-    assert_eq!(leftovers(&mut conn, "staging", &["live".into()]).await.unwrap(), 3);
-    assert_eq!(leftovers(&mut conn, "staging", &[]).await.unwrap(), 8);
-    assert_eq!(leftovers(&mut conn, "nobody", &[]).await.unwrap(), 0);
+    let found =
+        leftovers(&mut conn, "staging", 0, |probe, run| probe == "test" && run == "dead").await.unwrap();
+    assert_eq!((found.removed, found.left, found.next), (700, 0, None));
+    assert!(similar.iter().all(|key| server.cli(&["EXISTS", key]) == "1"));
+    assert_eq!(server.cli(&["DBSIZE"]), (5 + 1 + similar.len() + 5_000 + 1).to_string());
+    let stats = server.cli(&["INFO", "commandstats"]);
+    assert!(!stats.contains("cmdstat_keys"), "{stats}");
+    let found = leftovers(&mut conn, "nobody", 0, |_, _| true).await.unwrap();
+    assert_eq!((found.removed, found.left), (0, 0));
+}
+
+#[tokio::test]
+async fn a_target_whose_name_is_a_pattern_has_no_other_ones_keys() {
+    let server = RedisServer::start();
+    let name = "redis://[::1]:6379/*?\\";
+    let own = KeySpace::new(name, "test", "dead", Duration::from_secs(60), GENEROUS);
+    let other = KeySpace::new("redis://::6379/xy\\", "test", "dead", Duration::from_secs(60), GENEROUS);
+    write(&server, &own, 3, 3).await;
+    write(&server, &other, 3, 3).await;
+    let found = leftovers(&mut connect(&server).await, name, 0, |_, _| true).await.unwrap();
+    assert_eq!((found.removed, found.left), (3, 0));
+}
+
+#[tokio::test]
+async fn a_big_database_is_looked_at_in_parts() {
+    let server = RedisServer::start();
+    write(&server, &space("dead"), 100, 100).await;
+    let script = "for i = 1, 300000 do redis.call('SET', i, '') end";
+    assert_eq!(server.cli(&["EVAL", script, "0"]), "");
+    let mut conn = connect(&server).await;
+    let (mut from, mut removed, mut parts) = (Some(0), 0, 0);
+    while let Some(cursor) = from {
+        let found = leftovers(&mut conn, "staging", cursor, |_, _| true).await.unwrap();
+        (from, removed, parts) = (found.next, removed + found.removed, parts + 1);
+    }
+    assert_eq!((removed, parts), (100, 2));
+}
+
+#[tokio::test]
+async fn leftovers_that_may_not_be_removed_are_counted() {
+    let server = RedisServer::start();
+    write(&server, &space("dead"), 7, 7).await;
+    server.ok(&["ACL", "SETUSER", "poor", "on", ">x", "~redprobe:*", "+scan", "+exists"]);
+    let url = server.url().replace("://", "://poor:x@");
+    let (mut conn, _) = measure::conn::connect(&endpoint(&url), "test").await.unwrap();
+    let found = leftovers(&mut conn, "staging", 0, |_, _| true).await.unwrap();
+    assert_eq!((found.removed, found.left), (0, 7));
+    assert_eq!(found.refused.unwrap().reason, Reason::Denied);
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use crate::{
     clock,
     error::{Failure, Reason, one_line},
     facts::Info,
+    lease,
 };
 
 /// What became of one setting.
@@ -123,6 +124,9 @@ async fn restore(
             done.conflicts.push(fate);
         }
     }
+    if !done.conflicts.is_empty() {
+        nobody_else_runs(conn, entry).await?;
+    }
     if ours.is_empty() {
         return Ok(done);
     }
@@ -149,6 +153,24 @@ async fn restore(
         done.restored.push(fate);
     }
     Ok(done)
+}
+
+/// A redprobe on another machine that has changed these settings since takes what our dead run made of them for their
+/// first values, and gives them back as such: then they are still ours to put back.
+async fn nobody_else_runs(conn: &mut MultiplexedConnection, entry: &Entry) -> Result<(), Failure> {
+    let holder = match lease::holder(conn).await {
+        Err(failure) if failure.reason == Reason::Denied => None,
+        holder => holder?,
+    };
+    match holder {
+        Some(name) if !name.contains(&entry.run) => {
+            let name = one_line(&name);
+            let message =
+                format!("{name} holds the lease, and may be who has changed them; again when it is done");
+            Err(Failure::new(Reason::Lease, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The limit and the policy that will be in force once these are put back.

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 
-use super::prefix_of;
-use crate::error::{Failure, Reason};
+use super::{BATCH, prefix_of};
+use crate::{
+    error::{Failure, Reason},
+    grant::Grant,
+};
 
 /// Removal in batches. Once the server refuses to remove, what is there is still counted.
 pub(super) struct Sweep<'a> {
@@ -52,39 +55,79 @@ impl<'a> Sweep<'a> {
     }
 }
 
+/// What [`leftovers`] sends.
+pub const SCAN: Grant = Grant::load("scan", "0", "find what a killed run has left")
+    .optional("that stays until its TTL removes it");
+
 /// Keys that a SCAN looks at in one call: well under a millisecond of the server's time.
 const SCAN_COUNT: u64 = 1_000;
 /// Between two calls.
 const SCAN_PAUSE: Duration = Duration::from_millis(10);
-/// Calls at the most: two million keys in half a minute. Own keys of a larger server are counted in part.
-const SCAN_CALLS: u32 = 2_000;
+/// Calls at a time: 200,000 keys in some two seconds.
+const SCAN_CALLS: u32 = 200;
 
-/// Counts the keys of `target` under the own prefix that belong to none of the `live` runs (their ids), by SCAN, at
-/// most 100,000 keys looked at per second and two million in all.
+/// What one part of a sweep came to.
+#[derive(Debug, Clone, Default)]
+pub struct Leftovers {
+    /// Keys that were removed.
+    pub removed: u64,
+    /// Keys found that could not be removed.
+    pub left: u64,
+    /// Why not.
+    pub refused: Option<Failure>,
+    /// Where to go on; `None` when all keys were looked at.
+    pub next: Option<u64>,
+}
+
+/// Removes the own keys of `target` whose run is over: those under its prefix of which `is_over` says so, by probe and run. Looks
+/// at 200,000 keys at the most, at 100,000 a second, beginning at `from` (0 at first): a bigger database takes several
+/// parts, between which others have their turn.
 ///
 /// # Errors
-/// When the server refuses or goes away.
+/// When the server refuses SCAN or goes away.
 pub async fn leftovers(
     conn: &mut MultiplexedConnection,
     target: &str,
-    live: &[String],
-) -> Result<u64, Failure> {
+    from: u64,
+    is_over: impl Fn(&str, &str) -> bool,
+) -> Result<Leftovers, Failure> {
     let prefix = prefix_of(target);
-    let is_live = |key: &str| {
-        let run = key.strip_prefix(&prefix).and_then(|rest| rest.split(':').nth(1));
-        run.is_some_and(|run| live.iter().any(|live| live == run))
+    let pattern = format!("{}*", literally(&prefix));
+    // `<probe>:<run>:…` after the prefix. What is shaped otherwise was not written by a run.
+    let is_dead = |key: &str| {
+        let parts: Option<Vec<&str>> = key.strip_prefix(&prefix).map(|rest| rest.splitn(3, ':').collect());
+        parts.is_some_and(|parts| parts.len() == 3 && is_over(parts[0], parts[1]))
     };
-    let (mut cursor, mut found) = (0_u64, 0);
+    let (mut cursor, mut found) = (from, Leftovers::default());
+    let mut dead = Vec::new();
     for _ in 0..SCAN_CALLS {
         let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(format!("{prefix}*")).arg("COUNT").arg(SCAN_COUNT);
-        let (next, keys): (u64, Vec<String>) = scan.query_async(conn).await?;
-        found += keys.iter().filter(|key| !is_live(key)).count() as u64;
+        scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(SCAN_COUNT);
+        let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(conn).await?;
+        // Own names are text; others may be anything.
+        let names = keys.into_iter().filter_map(|key| String::from_utf8(key).ok());
+        dead.extend(names.filter(|key| is_dead(key)));
+        cursor = next;
         if next == 0 {
             break;
         }
-        cursor = next;
         tokio::time::sleep(SCAN_PAUSE).await;
     }
+    found.next = (cursor != 0).then_some(cursor);
+    // SCAN may name a key twice.
+    dead.sort_unstable();
+    dead.dedup();
+    let mut sweep = Sweep::new(conn);
+    for batch in dead.chunks(BATCH as usize) {
+        let (removed, left) = sweep.batch(batch).await?;
+        found.removed += removed;
+        found.left += left;
+    }
+    found.refused = sweep.refused;
     Ok(found)
+}
+
+/// The pattern that this text alone matches.
+fn literally(text: &str) -> String {
+    text.chars().flat_map(|c| "*?[]\\".contains(c).then_some('\\').into_iter().chain([c])).collect()
 }
