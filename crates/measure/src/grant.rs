@@ -22,7 +22,8 @@ pub struct Grant {
     pub below: Option<Effect>,
     /// What is lost where it is denied and everything goes on without it; `None` where nothing goes on.
     pub lost: Option<&'static str>,
-    /// The probe's setting that must be given (neither false nor left out) for it to be sent.
+    /// The probe's setting that must be given (neither false nor left out) for it to be sent, or have the value after an
+    /// equals sign, as in `reader=xread`.
     pub setting: Option<&'static str>,
     /// The first version of Redis that knows it.
     pub since: (u16, u16),

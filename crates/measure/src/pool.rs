@@ -83,12 +83,13 @@ impl Pool {
         let timeouts = Timeouts { wait: Some(config.wait), create: None, recycle: Some(config.operation) };
         let pool_config =
             managed::PoolConfig { max_size: config.size, timeouts, queue_mode: QueueMode::default() };
-        let inner = managed::Pool::builder(Manager::new(endpoint, client_name))
+        let loans = Arc::default();
+        let inner = managed::Pool::builder(Manager::new(endpoint, client_name, Arc::clone(&loans)))
             .config(pool_config)
             .runtime(Runtime::Tokio1)
             .build()
             .expect("timeouts need a runtime, and one is given");
-        Self { config, inner, loans: Arc::default() }
+        Self { config, inner, loans }
     }
 
     /// Its numbers.

@@ -97,11 +97,13 @@ pub enum Doubt {
     RateNotOffered,
     /// A phase did not run, though the configuration allows it.
     PhaseSkipped,
+    /// Too much of an operation's time went nobody knows where.
+    Unattributed,
 }
 
 impl Doubt {
     /// Every doubt.
-    pub const ALL: [Doubt; 10] = [
+    pub const ALL: [Doubt; 11] = [
         Doubt::ProberCpuBusy,
         Doubt::EventLoopLag,
         Doubt::RunQueueWait,
@@ -112,6 +114,7 @@ impl Doubt {
         Doubt::WarmUpTooShort,
         Doubt::RateNotOffered,
         Doubt::PhaseSkipped,
+        Doubt::Unattributed,
     ];
 
     /// The label value.
@@ -128,6 +131,7 @@ impl Doubt {
             Doubt::WarmUpTooShort => "warm_up_too_short",
             Doubt::RateNotOffered => "rate_not_offered",
             Doubt::PhaseSkipped => "phase_skipped",
+            Doubt::Unattributed => "unattributed",
         }
     }
 }
@@ -304,11 +308,25 @@ pub struct SkippedPhase {
     pub message: String,
 }
 
+/// A fix, as settings of a client library.
+#[derive(Debug, Clone, Serialize)]
+pub struct Remedy {
+    /// The library.
+    pub client: &'static str,
+    /// What to write, a line each.
+    pub settings: Vec<String>,
+    /// What to look out for.
+    pub note: String,
+}
+
 /// Everything a probe found in one run.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
     /// One sentence that names the finding.
     pub conclusion: String,
+    /// Whether it says what is wrong with figures and all, so that unmet objectives need no words in front of it.
+    #[serde(skip)]
+    pub explains: bool,
     /// Named figures.
     pub measurements: BTreeMap<Cow<'static, str>, Measurement>,
     /// Per phase and operation.
@@ -319,6 +337,8 @@ pub struct Report {
     pub attribution: Vec<Attribution>,
     /// Of an audit.
     pub checks: Vec<Check>,
+    /// How to mend what was found.
+    pub remedies: Vec<Remedy>,
     /// For plots.
     pub timeline: Vec<TimelinePoint>,
     /// Why the figures may not mean what they say.

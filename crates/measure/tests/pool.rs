@@ -124,6 +124,7 @@ async fn checks_that_fail_in_silence_are_counted() {
     assert!(times.create > Duration::ZERO, "{times:?}");
     let account = pool.account();
     assert_eq!((account.recycle_failures, account.created), (1, 2));
+    assert_eq!(account.check_failure.unwrap().reason, Reason::Reset);
 }
 
 #[tokio::test]

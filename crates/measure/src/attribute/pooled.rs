@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{CommandCosts, command_of};
+use super::CommandCosts;
 use crate::{pool::Parts, report::Attribution};
 
 /// One kind of pooled operation in one phase; not one that blocks on the server, whose time is what was asked for.
@@ -12,6 +12,8 @@ use crate::{pool::Parts, report::Attribution};
 pub struct PooledOperation {
     /// The operation.
     pub operation: &'static str,
+    /// The command that it sends, as INFO names it: `get`.
+    pub command: &'static str,
     /// Where the time of its attempts went.
     pub parts: Parts,
 }
@@ -45,16 +47,15 @@ fn split(operation: &PooledOperation, costs: Option<&CommandCosts>, duration: f6
     let share = |part: Duration| part.as_secs_f64() / observed;
     let [client, pool_wait, check, create, round_trip] =
         [parts.late, parts.wait, parts.recycle, parts.create, parts.round_trip].map(share);
-    let (own, others) =
-        match costs.map(|costs| (costs, costs.seconds_per_call(command_of(operation.operation)))) {
-            Some((costs, Some(own))) => {
-                let own = (own * parts.sent as f64 / observed).min(round_trip);
-                let met = others(operation, costs, duration) / observed;
-                (Some(own), met.min(check + round_trip - own))
-            }
-            // Nothing sent means nothing to be told of.
-            _ => ((parts.sent == 0).then_some(0.0), 0.0),
-        };
+    let (own, others) = match costs.map(|costs| (costs, costs.seconds_per_call(operation.command))) {
+        Some((costs, Some(own))) => {
+            let own = (own * parts.sent as f64 / observed).min(round_trip);
+            let met = others(operation, costs, duration) / observed;
+            (Some(own), met.min(check + round_trip - own))
+        }
+        // Nothing sent means nothing to be told of.
+        _ => ((parts.sent == 0).then_some(0.0), 0.0),
+    };
     let rest = own.map_or(0.0, |own| round_trip - own);
     let met_later = if others > 0.0 { (others * round_trip / (check + round_trip)).min(rest) } else { 0.0 };
     let network = rest - met_later + create;
@@ -75,7 +76,7 @@ fn split(operation: &PooledOperation, costs: Option<&CommandCosts>, duration: f6
 
 /// Seconds that all attempts together waited behind others' commands.
 fn others(operation: &PooledOperation, costs: &CommandCosts, duration: f64) -> f64 {
-    let others = costs.commands.iter().filter(|(name, _)| *name != command_of(operation.operation));
+    let others = costs.commands.iter().filter(|(name, _)| *name != operation.command);
     let (mut busy, mut residual) = (0.0, 0.0);
     for (_, stat) in others.filter(|(_, stat)| stat.calls > 0) {
         let seconds = stat.usec as f64 / 1e6;
@@ -112,7 +113,7 @@ mod tests {
             create: Duration::ZERO,
             round_trip: times(round_trip),
         };
-        PooledOperation { operation: "get", parts }
+        PooledOperation { operation: "get", command: "get", parts }
     }
 
     fn only(operation: PooledOperation, costs: Option<&CommandCosts>) -> Attribution {

@@ -216,7 +216,7 @@ impl Collector {
             self.totals.last_done.map_or(Duration::ZERO, |done| done.saturating_duration_since(start));
         match self.plan.stop.duration {
             Some(planned) if !self.kill.is_cancelled() && self.plan.stop.operations.is_none() => {
-                measured.max(planned)
+                measured.max(self.plan.delay + planned)
             }
             _ => measured,
         }

@@ -65,6 +65,8 @@ pub struct LoadPlan {
     pub threads: usize,
     /// How starts are set.
     pub pace: Pace,
+    /// Workers start this long after the phase's beginning, for crews that join others which are at work already.
+    pub delay: Duration,
     /// Workers start spread over this time.
     pub ramp: Duration,
     /// What ends it.
@@ -194,6 +196,7 @@ impl LoadPlan {
             workers: 1,
             threads: 1,
             pace: Pace::Closed,
+            delay: Duration::ZERO,
             ramp: Duration::ZERO,
             stop: Stop::default(),
             mix,

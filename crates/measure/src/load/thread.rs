@@ -90,8 +90,7 @@ pub(super) async fn body<C: Connector>(setup: Setup<C>) -> Result<(), Failure> {
     let shared = Rc::new(Shared { plan, connector, operations_left, book: RefCell::new(book) });
     let mut tasks = JoinSet::new();
     for (index, client) in clients {
-        let begin = start + shared.plan.ramp.mul_f64(index as f64 / shared.plan.workers as f64);
-        tasks.spawn_local(Worker::new(Rc::clone(&shared), index, client, start)?.work(begin));
+        tasks.spawn_local(Worker::new(Rc::clone(&shared), index, client, start)?.work());
     }
     let outcome = tokio::select! {
         biased;

@@ -25,6 +25,7 @@ pub(super) struct Worker<C: Connector> {
     client: Option<C::Client>,
     /// Set while there is no connection: when to try again, how long to wait after that, and why.
     outage: Option<Outage>,
+    begin: Instant,
     starts: Starts,
     alarm: Option<Alarm>,
     choose: Chooser,
@@ -45,20 +46,21 @@ impl<C: Connector> Worker<C> {
         start: Instant,
     ) -> Result<Self, Failure> {
         let plan = &shared.plan;
-        let begin = start + plan.ramp.mul_f64(index as f64 / plan.workers as f64);
-        let mut starts = Starts::new(plan.pace, start, index as u64, plan.workers as u64);
+        let first = start + plan.delay;
+        let begin = first + plan.ramp.mul_f64(index as f64 / plan.workers as f64);
+        let mut starts = Starts::new(plan.pace, first, index as u64, plan.workers as u64);
         while starts.due().is_some_and(|due| due < begin) {
             starts.advance();
         }
         let alarm = if starts.due().is_some() || begin > start { Some(Alarm::new()?) } else { None };
         let choose = Chooser::new(&shared, index);
-        let end = plan.stop.duration.map(|duration| start + duration);
-        Ok(Self { shared, index, client, outage: None, starts, alarm, choose, end })
+        let end = plan.stop.duration.map(|duration| first + duration);
+        Ok(Self { shared, index, client, outage: None, begin, starts, alarm, choose, end })
     }
 
     /// Works until the phase's end.
-    pub(super) async fn work(mut self, begin: Instant) -> Result<(), Failure> {
-        self.sleep_until(begin).await?;
+    pub(super) async fn work(mut self) -> Result<(), Failure> {
+        self.sleep_until(self.begin).await?;
         let mut batch = Vec::with_capacity(self.shared.plan.pipeline);
         loop {
             batch.clear();

@@ -5,7 +5,11 @@
 use std::time::Duration;
 
 use super::{AcquireTimes, manager::Checks};
-use crate::{error::Reason, latency::Recorder, report};
+use crate::{
+    error::{Failure, Reason},
+    latency::Recorder,
+    report,
+};
 
 /// How a pool stands at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub struct Account {
     pub created: u64,
     /// Idle connections that failed their check and were replaced; deadpool tells nobody.
     pub recycle_failures: u64,
+    /// Why the first of them failed; a check that was cut short has no reason.
+    pub check_failure: Option<Failure>,
     /// Connections taken out of the pool because an operation on them was cut short.
     pub discarded: u64,
     /// How long connections were on loan, all together; of loans that have ended.
@@ -51,6 +57,7 @@ impl Account {
         self.other_failures += other.other_failures;
         self.created += other.created;
         self.recycle_failures += other.recycle_failures;
+        self.check_failure = self.check_failure.take().or_else(|| other.check_failure.clone());
         self.discarded += other.discarded;
         self.held += other.held;
     }
@@ -96,6 +103,10 @@ impl Loans {
         }
         account.created += checks.created;
         account.recycle_failures += checks.recycle_failures;
+    }
+
+    pub(super) fn check_failed(&mut self, why: Failure) {
+        self.account.check_failure.get_or_insert(why);
     }
 
     pub(super) fn returned(&mut self, held: Duration, discarded: bool) {

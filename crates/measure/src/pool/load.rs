@@ -4,7 +4,7 @@
 
 use std::{
     future::Future,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use redis::{Cmd, Value};
 
 use super::{AcquireTimes, Lent, Parts, Pool};
 use crate::{
-    clock,
+    clock::{self, Instant},
     error::{Failure, Reason},
     load::{Client, Connector, Slot},
 };
@@ -71,26 +71,50 @@ pub enum Use {
 }
 
 /// Where the time of each kind of operation of a phase went, as its workers write it down. Clones share it.
-#[derive(Debug, Clone)]
-pub struct Ledger(Arc<Mutex<Vec<Parts>>>);
+#[derive(Debug, Clone, Default)]
+pub struct Ledger(Arc<Mutex<Pages>>);
+
+#[derive(Debug, Default)]
+struct Pages {
+    kinds: Vec<Parts>,
+    begun: Option<Instant>,
+    first_failure: Option<Instant>,
+}
 
 impl Ledger {
-    fn new() -> Self {
-        Self(Arc::default())
-    }
-
     /// Per kind, in the order of the plan's mix; kinds after the last that was ever done are not there.
     #[must_use]
     pub fn parts(&self) -> Vec<Parts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.pages().kinds.clone()
     }
 
-    fn add(&self, kind: usize, parts: Parts) {
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kinds.len() <= kind {
-            kinds.resize(kind + 1, Parts::default());
+    /// When the first operation asked for a connection.
+    #[must_use]
+    pub fn begun(&self) -> Option<Instant> {
+        self.pages().begun
+    }
+
+    /// When the first operation failed.
+    #[must_use]
+    pub fn first_failure(&self) -> Option<Instant> {
+        self.pages().first_failure
+    }
+
+    fn add(&self, slot: &Slot, begun: Instant, parts: Parts) {
+        let mut pages = self.pages();
+        if pages.kinds.len() <= slot.kind {
+            pages.kinds.resize(slot.kind + 1, Parts::default());
         }
-        kinds[kind].add(parts);
+        pages.kinds[slot.kind].add(parts);
+        // Not in the order in which they began.
+        pages.begun = Some(pages.begun.map_or(begun, |first| first.min(begun)));
+        if slot.result.is_err() {
+            pages.first_failure.get_or_insert(slot.done);
+        }
+    }
+
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -107,7 +131,7 @@ impl<T: Task> PooledConnector<T> {
     /// On at least one pool.
     #[must_use]
     pub fn new(pools: &[Pool], task: T, usage: Use) -> Self {
-        Self { pools: pools.into(), task, usage, ledger: Ledger::new() }
+        Self { pools: pools.into(), task, usage, ledger: Ledger::default() }
     }
 
     /// Where the time goes, to be read when the phase is over.
@@ -194,7 +218,7 @@ impl<T: Task> PooledClient<T> {
         };
         slot.done = clock::now();
         slot.result = result.as_ref().map(|&()| ()).map_err(|failure| failure.reason);
-        self.ledger.add(slot.kind, parts(slot, begun, times, sent));
+        self.ledger.add(slot, begun, parts(slot, begun, times, sent));
         if let Use::EachTime(hold) = self.usage
             && !hold.is_zero()
             && result.is_ok()
@@ -205,7 +229,7 @@ impl<T: Task> PooledClient<T> {
     }
 }
 
-fn parts(slot: &Slot, begun: clock::Instant, times: AcquireTimes, sent: bool) -> Parts {
+fn parts(slot: &Slot, begun: Instant, times: AcquireTimes, sent: bool) -> Parts {
     Parts {
         attempts: 1,
         sent: u64::from(sent),

@@ -2,15 +2,20 @@
 //!
 //! deadpool tells neither that a check failed nor how long it took; the times are kept beside the checkout's own task.
 
-use std::{cell::Cell, time::Duration};
+use std::{
+    cell::Cell,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use redis::aio::MultiplexedConnection;
 
+use super::account::Loans;
 use crate::{
     clock,
     conn::{self, Endpoint},
-    error::Failure,
+    error::{Failure, Reason},
 };
 
 /// What one checkout did besides waiting.
@@ -42,15 +47,16 @@ fn note(change: impl FnOnce(&mut Checks)) {
 pub(super) struct Manager {
     endpoint: Endpoint,
     client_name: String,
+    loans: Arc<Mutex<Loans>>,
     /// Checks connections; it never opens one.
     stock: deadpool_redis::Manager,
 }
 
 impl Manager {
-    pub(super) fn new(endpoint: Endpoint, client_name: &str) -> Self {
+    pub(super) fn new(endpoint: Endpoint, client_name: &str, loans: Arc<Mutex<Loans>>) -> Self {
         let stock =
             deadpool_redis::Manager::new("redis://unused/").expect("the URL is a constant that parses");
-        Self { endpoint, client_name: client_name.to_owned(), stock }
+        Self { endpoint, client_name: client_name.to_owned(), loans, stock }
     }
 }
 
@@ -84,12 +90,15 @@ impl managed::Manager for Manager {
         // Counted as failed until it is known to be good, so that one which is cut short counts as well.
         note(|checks| checks.recycle_failures += 1);
         let checked = managed::Manager::recycle(&self.stock, connection, metrics).await;
-        if checked.is_ok() {
+        let Err(error) = checked else {
             note(|checks| checks.recycle_failures -= 1);
-        }
-        checked.map_err(|error| match error {
-            RecycleError::Backend(error) => RecycleError::Backend(error.into()),
-            RecycleError::Message(text) => RecycleError::Message(text),
-        })
+            return Ok(());
+        };
+        let failure = match error {
+            RecycleError::Backend(error) => Failure::from(error),
+            RecycleError::Message(text) => Failure::new(Reason::Protocol, text),
+        };
+        self.loans.lock().unwrap_or_else(PoisonError::into_inner).check_failed(failure.clone());
+        Err(RecycleError::Backend(failure))
     }
 }
