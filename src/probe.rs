@@ -29,6 +29,7 @@ use crate::{
 pub mod catalogue;
 pub mod figures;
 pub mod phases;
+pub mod pools;
 
 /// One kind of probe.
 pub trait Probe: Send + Sync + Sized + 'static {

@@ -48,7 +48,10 @@ impl Wanted {
     }
 
     fn sends(&self, grant: &Grant) -> bool {
-        let given = |setting| !matches!(&self.settings[setting], Value::Null | Value::Bool(false));
+        let given = |setting: &str| match setting.split_once('=') {
+            Some((setting, value)) => self.settings[setting] == value,
+            None => !matches!(&self.settings[setting], Value::Null | Value::Bool(false)),
+        };
         grant.is_sent_with(self.effect) && grant.setting.is_none_or(given)
     }
 }

@@ -26,7 +26,7 @@ const MISSED: f64 = 0.01;
 
 /// The phases of one run, and the report that they add up to.
 pub struct Phases<'a> {
-    cx: &'a ProbeCx,
+    pub(super) cx: &'a ProbeCx,
     /// What was found so far.
     pub report: Report,
     costs: BTreeMap<&'static str, Costs>,
@@ -200,7 +200,7 @@ impl<'a> Phases<'a> {
         self.report
     }
 
-    fn log(&self, phase: &'static str, result: &LoadResult) {
+    pub(super) fn log(&self, phase: &'static str, result: &LoadResult) {
         for operation in &result.operations {
             self.cx.log.note(format!(
                 "{phase} {}: {} ok of {} offered, {} errors, {}, p99 {}",
@@ -215,7 +215,12 @@ impl<'a> Phases<'a> {
     }
 
     /// Checks our count against the server's own, and says what others did meanwhile.
-    fn compare(&mut self, phase: &'static str, result: &LoadResult, (before, after): (&Info, &Info)) {
+    pub(super) fn compare(
+        &mut self,
+        phase: &'static str,
+        result: &LoadResult,
+        (before, after): (&Info, &Info),
+    ) {
         let run_id = |info: &Info| info.server().map(|server| server.run_id);
         if run_id(before) != run_id(after) {
             self.report.errors.push(ReportedError {
@@ -254,7 +259,7 @@ impl<'a> Phases<'a> {
         }
     }
 
-    fn doubt(&mut self, result: &LoadResult) {
+    pub(super) fn doubt(&mut self, result: &LoadResult) {
         let offered: u64 = result.operations.iter().map(|operation| operation.offered).sum();
         let missed: u64 = result.operations.iter().map(|operation| operation.missed).sum();
         let open = result.operations.iter().any(|operation| operation.loop_kind == LoopKind::Open);

@@ -8,7 +8,10 @@ use crate::probe::ProbeKind;
 pub mod health;
 pub mod latency_baseline;
 pub mod memory_pressure;
+pub mod pool_exhaustion;
+pub mod pool_starvation;
 pub mod server_info;
+pub mod split_pool;
 pub mod throughput;
 
 /// Every probe, by name.
@@ -16,7 +19,10 @@ pub static PROBES: &[&ProbeKind] = &[
     &const { ProbeKind::of::<health::Health>() },
     &const { ProbeKind::of::<latency_baseline::LatencyBaseline>() },
     &const { ProbeKind::of::<memory_pressure::MemoryPressure>() },
+    &const { ProbeKind::of::<pool_exhaustion::PoolExhaustion>() },
+    &const { ProbeKind::of::<pool_starvation::PoolStarvation>() },
     &const { ProbeKind::of::<server_info::ServerInfo>() },
+    &const { ProbeKind::of::<split_pool::SplitPool>() },
     &const { ProbeKind::of::<throughput::Throughput>() },
 ];
 

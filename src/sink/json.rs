@@ -13,7 +13,8 @@ use measure::{
     facts::ServerFacts,
     journal::Setting,
     report::{
-        Attribution, Check, Doubt, Measurement, Operation, Pool, ReportedError, SkippedPhase, TimelinePoint,
+        Attribution, Check, Doubt, Measurement, Operation, Pool, Remedy, ReportedError, SkippedPhase,
+        TimelinePoint,
     },
 };
 use serde::Serialize;
@@ -52,6 +53,7 @@ pub struct Run<'a> {
     pools: &'a [Pool],
     attribution: &'a [Attribution],
     checks: &'a [Check],
+    remedies: &'a [Remedy],
     timeline: &'a [TimelinePoint],
     doubts: Vec<Doubt>,
     errors: &'a [ReportedError],
@@ -103,6 +105,7 @@ pub fn run(record: &Record) -> Run<'_> {
         pools: &report.pools,
         attribution: &report.attribution,
         checks: &report.checks,
+        remedies: &report.remedies,
         timeline: &report.timeline,
         doubts: report.doubts.iter().copied().collect(),
         errors: &report.errors,

@@ -202,7 +202,9 @@ impl Objective {
 }
 
 fn conclude(objectives: &[Objective], report: &Report) -> String {
-    let mut unmet: Vec<_> = objectives.iter().filter(|objective| !objective.met).collect();
+    // What explains itself is not told twice: the objectives are listed beside it.
+    let told = |objective: &&Objective| !objective.met && !report.explains;
+    let mut unmet: Vec<_> = objectives.iter().filter(told).collect();
     // The sort is stable: equals stay in the probe's order.
     unmet.sort_by(Objective::worse);
     let mut parts: Vec<_> = unmet.iter().take(SPELLED_OUT).map(|objective| objective.sentence()).collect();

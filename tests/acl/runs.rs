@@ -136,6 +136,8 @@ fn what_would_do_harm_is_denied() {
             let dry = |words: &[&str]| bed.server.cli(&[&["ACL", "DRYRUN", "redprobe"], words].concat());
             assert_eq!(dry(&["ping"]), "OK");
             let changes_settings = bed.words().iter().any(|word| word == "+config|set");
+            let lists_clients = bed.words().iter().any(|word| word == "+client|list");
+            assert_eq!(dry(&["client", "list"]) == "OK", lists_clients, "{} with {effect}", kind.name);
             let harmful: &[&[&str]] = &[
                 &["flushall"],
                 &["flushdb"],
@@ -146,7 +148,6 @@ fn what_would_do_harm_is_denied() {
                 &["config", "rewrite"],
                 &["config", "resetstat"],
                 &["acl", "setuser", "x"],
-                &["client", "list"],
                 &["script", "flush"],
                 &["monitor"],
                 &["swapdb", "0", "1"],

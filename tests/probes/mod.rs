@@ -16,8 +16,11 @@ use crate::support;
 mod health;
 mod latency_baseline;
 mod memory_pressure;
+mod pool_exhaustion;
+mod pool_starvation;
 mod registry;
 mod server_info;
+mod split_pool;
 mod throughput;
 
 /// What a `redprobe run --format json` came to.
@@ -52,6 +55,13 @@ impl Ran {
         let run = self.run();
         assert!(matches!(run["outcome"].as_str(), Some("passed" | "failed")), "{self:#?}");
         run
+    }
+
+    /// Fails unless the only run was stopped from outside.
+    #[track_caller]
+    pub(crate) fn expect_unmeasured_by(&self, reason: &str) {
+        let run = self.run();
+        assert_eq!((self.code, &run["reason"]), (130, &reason.into()), "{self:#?}");
     }
 
     /// Fails unless the only run was not measured, for this reason.

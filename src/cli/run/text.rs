@@ -27,6 +27,8 @@ fn run(record: &Record) -> String {
         objectives(&record.objectives),
         measurements(record),
         attribution(record),
+        pools(record),
+        remedies(record),
         notes(record),
     ];
     for part in parts.iter().filter(|part| !part.is_empty()) {
@@ -125,6 +127,34 @@ fn attribution(record: &Record) -> String {
         table.row(row);
     }
     table.text(1)
+}
+
+fn pools(record: &Record) -> String {
+    let mut table =
+        Table::new(&["pool", "size", "loans", "failed", "wait p50", "p99", "max", "check p50", "opened"]);
+    for pool in &record.report.pools {
+        table.row(vec![
+            pool.name.to_string(),
+            human::count(pool.size),
+            human::count(pool.wait.count),
+            human::count(pool.wait_failures),
+            human::seconds_or_dash(pool.wait.p50),
+            human::seconds_or_dash(pool.wait.p99),
+            human::seconds_or_dash(pool.wait.max),
+            human::seconds_or_dash(pool.recycle.p50),
+            human::count(pool.created),
+        ]);
+    }
+    table.text(1)
+}
+
+fn remedies(record: &Record) -> String {
+    let mut text = String::new();
+    for remedy in &record.report.remedies {
+        line(&mut text, remedy.client, &remedy.note);
+        remedy.settings.iter().for_each(|setting| text.push_str(&format!("    {setting}\n")));
+    }
+    text
 }
 
 fn notes(record: &Record) -> String {
