@@ -32,8 +32,10 @@ use crate::{
     synthetic,
 };
 
+mod conditions;
 mod daemon;
 mod leftovers;
+mod pressing;
 
 static PRESSING: ProbeKind = needing("pressing", Effect::Disrupt);
 static LOADING: ProbeKind = needing("loading", Effect::Load);

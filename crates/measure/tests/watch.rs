@@ -120,6 +120,10 @@ async fn commands_of_others_refused_for_want_of_memory_halt_and_own_ones_do_not(
     assert!(server.cli(&["SET", "foreign", "x"]).starts_with("OOM"));
     let (reason, message) = bed.halted().await;
     assert_eq!(reason, Reason::Oom);
+    let mut accepting = Bed::over(&server.url()).await;
+    accepting.own.accept(Reason::Oom);
+    assert!(server.cli(&["SET", "foreign", "x"]).starts_with("OOM"));
+    accepting.calm().await;
     assert!(
         message.contains("1 of it not the run's own") && message.contains("raise maxmemory"),
         "{message}"

@@ -149,6 +149,9 @@ impl Probe for MemoryPressure {
         let (state, start) = state(cx, &mut conn).await?;
         let plan = plan::plan(settings, &state)
             .map_err(|message| ProbeError::skipped(Reason::Precondition, message))?;
+        if settings.accept_foreign_oom {
+            cx.own_errors.accept(Reason::Oom);
+        }
         let keys = Keys::new(cx, &plan)?;
         let others = Others::new(&state, &start);
         let mut phases = Phases::new(cx);

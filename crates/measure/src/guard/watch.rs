@@ -206,6 +206,9 @@ impl Watch {
                 "raise maxclients, or press when fewer clients are there",
             ),
         ] {
+            if own.accepts(reason) {
+                continue;
+            }
             let foreign = foreign(counter, || own.noted(reason)).await;
             if foreign > 0 {
                 let message =
