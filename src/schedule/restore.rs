@@ -107,12 +107,21 @@ pub struct Restorer {
     targets: Mutex<Vec<Arc<Target>>>,
     /// Settings that are not put back, by target.
     left: Mutex<BTreeMap<String, u64>>,
+    /// What was logged last of what is left.
+    told: Mutex<String>,
     news: Notify,
 }
 
 impl Restorer {
     pub(crate) fn new(journal: Journal, sinks: Arc<Sinks>) -> Self {
-        Self { journal, sinks, targets: Mutex::default(), left: Mutex::default(), news: Notify::new() }
+        Self {
+            journal,
+            sinks,
+            targets: Mutex::default(),
+            left: Mutex::default(),
+            told: Mutex::default(),
+            news: Notify::new(),
+        }
     }
 
     pub(crate) const fn journal(&self) -> &Journal {
@@ -132,7 +141,7 @@ impl Restorer {
     /// One bounded attempt per target, all at the same time, before anything else is done with them.
     pub(crate) async fn replay_at_start(&self, plan: &Plan) {
         self.apply(plan.targets.values().cloned());
-        tell(&self.replay_within(SOON).await, true);
+        self.tell_news(&self.replay_within(SOON).await);
     }
 
     async fn replay_within(&self, bound: Duration) -> Outcome {
@@ -145,7 +154,7 @@ impl Restorer {
     /// Tries again until the process ends, at growing intervals; looks into the journal now and then while there is
     /// nothing to do.
     pub(crate) async fn keep_at_it(&self) {
-        let (mut pause, mut told) = (FIRST_PAUSE, String::new());
+        let mut pause = FIRST_PAUSE;
         loop {
             let idle = lock(&self.left).is_empty();
             tokio::select! {
@@ -153,13 +162,17 @@ impl Restorer {
                 () = self.news.notified() => pause = FIRST_PAUSE,
             }
             let outcome = self.replay_within(AT_LEISURE).await;
-            // The same failure again and again is the metric's to tell.
-            let all = format!("{:?}", (outcome.settings_left(), &outcome.damaged, &outcome.unreadable));
-            tell(&outcome, all != told);
-            told = all;
+            self.tell_news(&outcome);
             pause =
                 if outcome.left().next().is_some() { (pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
         }
+    }
+
+    /// The same failure again and again is the metric's to tell.
+    fn tell_news(&self, outcome: &Outcome) {
+        let all = format!("{:?}", (outcome.settings_left(), &outcome.damaged, &outcome.unreadable));
+        tell(outcome, all != *lock(&self.told));
+        *lock(&self.told) = all;
     }
 
     /// Before a run that changes settings on `target`: nothing of an earlier one may be left there, nor unknown, and
