@@ -10,7 +10,7 @@ use measure::{
     Effect, Grant, OwnErrors, Preflight, ProbeError, Reason,
     clock::{self, Instant},
     conn::{self, ConnectTimes},
-    facts::Info,
+    facts::{self, Info, clients::Client},
     journal::{Changes, OwnKeys, Restored},
     keys::KeySpace,
     load::{self, Control, LoadPlan, LoadResult},
@@ -299,6 +299,28 @@ impl ProbeCx {
         sections: &[&str],
     ) -> Result<Info, ProbeError> {
         Ok(Info::ask(conn, sections).await?)
+    }
+
+    /// `each` client of the server, as CLIENT LIST has it: over a connection of its own, which takes no memory for a long
+    /// list; over `kept` where the server has no `room` for that or turns it away, and the list is then in memory whole.
+    /// Whether the server has turned one away.
+    ///
+    /// # Errors
+    /// With the server's reason.
+    pub async fn client_list(
+        &self,
+        kept: &mut MultiplexedConnection,
+        room: bool,
+        each: &mut impl FnMut(&Client<'_>),
+    ) -> Result<bool, ProbeError> {
+        if room {
+            match facts::read_list(&self.target.endpoint, &self.client_name, each).await {
+                Err(failure) if failure.reason == Reason::Rejected => {}
+                listed => return Ok(listed.map(|_| false)?),
+            }
+        }
+        facts::ask_list(kept, each).await?;
+        Ok(room)
     }
 
     /// The safety contract's checks before a phase of this effect.

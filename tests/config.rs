@@ -119,6 +119,23 @@ fn the_environment_wins_over_the_file() {
 }
 
 #[test]
+fn pools_are_those_of_their_targets() {
+    let text = format!(
+        "{TARGET}[targets.b]\nurl = \"redis://127.0.0.2\"\n\
+         [pools.api]\nmatch = {{ name = \"api-*\" }}\nmax_connections = 15\ninstances = 4\n\
+         [pools.jobs]\nmatch = {{ user = \"jobs\" }}\nmax_connections = 2\ntargets = [\"b\"]\n"
+    );
+    let env = [("REDPROBE__POOLS__API__MAX_CONNECTIONS", "20"), ("REDPROBE__POOLS__JOBS__MATCH__DB", "3")];
+    let plan = plan_with("redprobe.toml", &text, &env).expect("it has no mistake");
+    let pools = |target: &str| -> Vec<(String, u64)> {
+        plan.targets[target].pools.iter().map(|pool| (pool.name.clone(), pool.capacity())).collect()
+    };
+    assert_eq!(pools("a"), [("api".into(), 80)]);
+    assert_eq!(pools("b"), [("api".into(), 80), ("jobs".into(), 2)]);
+    assert_eq!(shown(&plan)["pools"]["jobs"]["match"], serde_json::json!({ "user": "jobs", "db": 3 }));
+}
+
+#[test]
 fn a_mistake_in_the_environment_says_so() {
     let mistakes = plan_with("redprobe.toml", TARGET, &[("REDPROBE__LIMITS__RUNS_KEPT", "few")]).unwrap_err();
     assert_eq!(

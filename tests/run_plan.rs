@@ -55,7 +55,10 @@ fn a_url_is_an_unnamed_target_that_allows_touch() {
     let plan = plan(CONFIG, &request(&["all"], "redis://:pw@127.0.0.1:6390/3")).unwrap();
     let target = &plan.targets["127_0_0_1_6390"];
     assert_eq!((target.allow, target.endpoint.database, plan.targets.len()), (Effect::Touch, 3, 1));
-    assert_eq!(names(&plan), [("health", ""), ("latency_baseline", ""), ("server_info", "")]);
+    assert_eq!(
+        names(&plan),
+        [("client_census", ""), ("health", ""), ("latency_baseline", ""), ("server_info", "")]
+    );
     assert!(plan.jobs.iter().all(|job| job.schedule == Schedule::Manual));
     assert!(plan.jobs.iter().all(|job| job.timeout.as_secs_f64() == 900.0));
 }
@@ -68,6 +71,25 @@ fn a_configured_target_brings_the_settings_of_its_jobs() {
     assert_eq!((&small.settings["rate"], &small.settings["sustained"]), (&50.0.into(), &"20s".into()));
     let limit = small.limits.iter().find(|limit| limit.objective.name == "basic_p95").unwrap();
     assert_eq!(limit.limit, 0.007);
+}
+
+#[test]
+fn pools_of_every_target_and_of_the_chosen_one_are_looked_at() {
+    let pool = |name: &str, targets: &str| {
+        format!("[pools.{name}]\nmatch = {{ db = 1 }}\nmax_connections = 1\n{targets}\n")
+    };
+    let config = [
+        CONFIG.to_owned(),
+        pool("all", ""),
+        pool("cache", "targets = [\"cache\"]"),
+        pool("live", "targets = [\"live\"]"),
+    ]
+    .concat();
+    for (target, pools) in [("cache", vec!["all", "cache"]), ("redis://127.0.0.1:6390", vec!["all"])] {
+        let plan = plan(&config, &request(&["client_census"], target)).unwrap();
+        let found = plan.targets.values().flat_map(|target| &target.pools);
+        assert_eq!(found.map(|pool| pool.name.as_str()).collect::<Vec<_>>(), pools, "{target}");
+    }
 }
 
 #[test]

@@ -75,6 +75,7 @@ pub(crate) fn target(name: &str) -> Arc<Target> {
         max_keys: 0,
         max_bytes: 0,
         max_connections: 0,
+        pools: Vec::new(),
     })
 }
 

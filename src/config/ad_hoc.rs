@@ -116,7 +116,13 @@ fn choose_target(raw: &mut Raw, request: &RunRequest, mistakes: &mut Mistakes) -
     settings.allow = allow.unwrap_or(settings.allow);
     raw.targets.clear();
     raw.targets.insert(name.clone(), settings);
+    keep_pools_on(&name, raw);
     Some(name)
+}
+
+/// Pools of other targets are not looked at, so that the names of those are no mistake either.
+fn keep_pools_on(target: &str, raw: &mut Raw) {
+    raw.pools.retain(|_, pool| pool.targets.take().is_none_or(|on| on.iter().any(|name| name == target)));
 }
 
 fn names(raw: &Raw) -> Vec<&str> {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::{
-    raw::{AppSettings, HttpSettings, JobSettings, LimitSettings, LogSettings, TargetSettings},
+    raw::{AppSettings, HttpSettings, JobSettings, LimitSettings, LogSettings, PoolSettings, TargetSettings},
     settings::{Documented, Size, Span},
 };
 use crate::{probe::ProbeKind, probes};
@@ -47,11 +47,14 @@ pub fn default_file() -> String {
     line(&mut out, "\n# --- Applications behind a target ---");
     line(&mut out, "#[apps.webhook]");
     let app = [("url", "\"http://127.0.0.1:8000\""), ("target", "\"local\"")];
-    let mut example = String::new();
-    fields(&mut example, &AppSettings::default(), &app);
-    example.lines().for_each(|text| {
-        line(&mut out, &if text.starts_with('#') { text.to_owned() } else { format!("#{text}") });
-    });
+    example(&mut out, &AppSettings::default(), &app);
+    line(
+        &mut out,
+        "\n# --- Pools of connections that applications have: client_census says how full they are ---",
+    );
+    line(&mut out, "#[pools.api]");
+    let pool = [("match", "{ name = \"api-*\" }"), ("max_connections", "15"), ("instances", "4")];
+    example(&mut out, &PoolSettings::default(), &pool);
     line(&mut out, "\n# --- Jobs: a probe, on targets, on a schedule ---");
     first_job(&mut out);
     for kind in probes::PROBES {
@@ -68,6 +71,15 @@ fn line(out: &mut String, text: &str) {
 fn section<T: Serialize + Documented>(out: &mut String, name: &str, defaults: &T) {
     line(out, &format!("\n[{name}]"));
     fields(out, defaults, &[]);
+}
+
+/// The fields of a section that is not switched on.
+fn example<T: Serialize + Documented>(out: &mut String, defaults: &T, set: &[(&str, &str)]) {
+    let mut example = String::new();
+    fields(&mut example, defaults, set);
+    for text in example.lines() {
+        line(out, &if text.starts_with('#') { text.to_owned() } else { format!("#{text}") });
+    }
 }
 
 /// Each field with its documentation: those in `set` with a value, the others at their default behind a #.

@@ -13,6 +13,7 @@ mod de;
 mod default_file;
 mod jobs;
 pub mod plan;
+mod pools;
 mod raw;
 mod resolve;
 pub mod secret;

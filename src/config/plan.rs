@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 use measure::{Effect, conn::Endpoint, report::ObjectiveDef};
 use secrecy::SecretString;
 
-use super::CronTimes;
+use super::{CronTimes, settings::clients::DeclaredPool};
 use crate::probe::{DynProbe, ProbeKind};
 
 /// The environment in which nothing above Touch runs.
@@ -121,6 +121,8 @@ pub struct Target {
     pub max_bytes: u64,
     /// Connections that one run may have at a time.
     pub max_connections: u64,
+    /// The pools that applications are declared to have here, by name.
+    pub pools: Vec<Arc<DeclaredPool>>,
 }
 
 /// What a Redis server is for: what its settings are audited against.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{
     LogFormat, Mistakes, Profile, Source,
     secret::Secret,
-    settings::{Size, Span},
+    settings::{Size, Span, clients::ClientMatch},
     sources, suggest, words,
 };
 use crate::settings;
@@ -111,6 +111,25 @@ settings! {
 }
 
 settings! {
+    /// `[pools.<name>]`.
+    pub struct PoolSettings {
+        /// Which clients of the server are connections of this pool, in what CLIENT LIST says of them; all that is given
+        /// must fit: name, user, lib_name (with * and ?), address (an IP, a network such as `10.2.0.0/16`, or with *
+        /// and ?), db.
+        r#match: ClientMatch = ClientMatch::default(),
+        /// Connections that one instance of the pool may have at the most.
+        max_connections: u32 = 0,
+        /// Processes that each have such a pool.
+        instances: u32 = 1,
+        /// Whether it is there for blocking reads (XREAD BLOCK, BLPOP): that they hold its connections is no finding then.
+        blocking: bool = false,
+        /// The targets that it connects to. Unless set: every one.
+        /// Example: `["local"]`
+        targets: Option<Vec<String>> = None,
+    }
+}
+
+settings! {
     /// `[jobs.<name>]`.
     pub struct JobSettings {
         /// Which probe.
@@ -181,10 +200,11 @@ pub(super) struct Raw {
     pub(super) limits: LimitSettings,
     pub(super) targets: BTreeMap<String, TargetSettings>,
     pub(super) apps: BTreeMap<String, AppSettings>,
+    pub(super) pools: BTreeMap<String, PoolSettings>,
     pub(super) jobs: BTreeMap<String, JobSettings>,
 }
 
-const SECTIONS: [&str; 7] = ["state_dir", "http", "log", "limits", "targets", "apps", "jobs"];
+const SECTIONS: [&str; 8] = ["state_dir", "http", "log", "limits", "targets", "apps", "pools", "jobs"];
 
 impl Raw {
     /// Reads every section, whatever is wrong with the others.
@@ -201,6 +221,7 @@ impl Raw {
             limits: section(part("limits"), mistakes),
             targets: named(part("targets"), mistakes),
             apps: named(part("apps"), mistakes),
+            pools: named(part("pools"), mistakes),
             jobs: named(part("jobs"), mistakes),
         };
         let mut unknown: Vec<(String, Value)> = table.into_iter().collect();

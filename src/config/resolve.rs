@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::{
-    Http, Limits, Log, Mistake, Mistakes, Overrides, Plan, Target, jobs,
+    Http, Limits, Log, Mistake, Mistakes, Overrides, Plan, Target, jobs, pools,
     raw::{HttpSettings, LimitSettings, LogSettings, Raw},
     secret::mask_urls,
     settings::Span,
@@ -67,7 +67,8 @@ pub(super) fn resolve(
     let http = http(raw.http, &mut mistakes);
     let log = log(raw.log, &mut mistakes);
     let limits = limits(&raw.limits, &mut mistakes);
-    let targets = targets::targets(raw.targets, &mut mistakes, &mut notes);
+    let pools = pools::pools(raw.pools, &raw.targets, &mut mistakes);
+    let targets = targets::targets(raw.targets, &pools, &mut mistakes, &mut notes);
     let apps = targets::apps(raw.apps, &targets, &mut mistakes);
     let jobs = jobs::jobs(raw.jobs, &targets, quick, &mut mistakes);
     for job in &jobs {
@@ -105,7 +106,7 @@ fn resolved(targets: targets::Targets) -> BTreeMap<String, Arc<Target>> {
 fn show(raw: &Raw) -> Json {
     let mut shown = json!({
         "http": raw.http, "log": raw.log, "limits": raw.limits,
-        "targets": raw.targets, "apps": raw.apps, "jobs": raw.jobs,
+        "targets": raw.targets, "apps": raw.apps, "pools": raw.pools, "jobs": raw.jobs,
     });
     for section in ["targets", "apps"] {
         for entry in shown[section].as_object_mut().into_iter().flat_map(serde_json::Map::values_mut) {

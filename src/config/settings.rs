@@ -6,6 +6,8 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 
+pub mod clients;
+
 /// A settings struct that knows its documentation.
 pub trait Documented {
     /// Name and documentation of each setting, in order.
@@ -29,9 +31,18 @@ macro_rules! settings {
 
         impl $crate::config::settings::Documented for $name {
             const DOCS: &'static [(&'static str, &'static str)] =
-                &[$((stringify!($field), concat!($($doc, "\n"),+)),)*];
+                &[$(($crate::config::settings::plain(stringify!($field)), concat!($($doc, "\n"),+)),)*];
         }
     };
+}
+
+/// The name of a field as serde has it: without the `r#` of one that is a word of the language.
+#[must_use]
+pub const fn plain(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        [b'r', b'#', ..] => name.split_at(2).1,
+        _ => name,
+    }
 }
 
 /// Text, or a number as text: `max_bytes = 1024` has no quotes, and `timeout = 30` gets the message of its own type.

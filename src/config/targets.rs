@@ -10,6 +10,7 @@ use measure::{
 use super::{
     App, Mistakes, Target,
     plan::PRODUCTION,
+    pools::Pools,
     raw::{AppSettings, TargetSettings},
     settings::Span,
     sources, suggest,
@@ -26,6 +27,7 @@ pub(super) fn capped(settings: &TargetSettings) -> Effect {
 /// Resolves every target.
 pub(super) fn targets(
     raw: BTreeMap<String, TargetSettings>,
+    pools: &Pools,
     mistakes: &mut Mistakes,
     notes: &mut Vec<String>,
 ) -> Targets {
@@ -38,7 +40,8 @@ pub(super) fn targets(
             ));
         }
         let target = target(&name, settings, mistakes);
-        targets.insert(name, target.map(Arc::new));
+        let target = target.map(|target| Arc::new(Target { pools: pools.on(&name), ..target }));
+        targets.insert(name, target);
     }
     targets
 }
@@ -73,6 +76,7 @@ fn target(name: &str, settings: TargetSettings, mistakes: &mut Mistakes) -> Opti
         max_keys,
         max_bytes,
         max_connections,
+        pools: Vec::new(),
     })
 }
 
@@ -163,10 +167,15 @@ pub(super) fn find(targets: &Targets, name: &str) -> Result<Option<Arc<Target>>,
     if let Some(target) = targets.get(name) {
         return Ok(target.clone());
     }
-    let names: Vec<&str> = targets.keys().map(String::as_str).collect();
-    Err(match suggest::nearest(name, names.iter().copied()) {
+    Err(unknown(name, targets.keys()))
+}
+
+/// What to say of a target that is not there.
+pub(super) fn unknown<'a>(name: &str, targets: impl Iterator<Item = &'a String>) -> String {
+    let names: Vec<&str> = targets.map(String::as_str).collect();
+    match suggest::nearest(name, names.iter().copied()) {
         Some(near) => format!("unknown target {name:?}; did you mean {near:?}?"),
         None if names.is_empty() => format!("unknown target {name:?}; there is no [targets.NAME] at all"),
         None => format!("unknown target {name:?}; the targets are {}", names.join(", ")),
-    })
+    }
 }

@@ -5,6 +5,7 @@
 
 use crate::probe::ProbeKind;
 
+pub mod client_census;
 pub mod health;
 pub mod latency_baseline;
 pub mod memory_pressure;
@@ -16,6 +17,7 @@ pub mod throughput;
 
 /// Every probe, by name.
 pub static PROBES: &[&ProbeKind] = &[
+    &const { ProbeKind::of::<client_census::ClientCensus>() },
     &const { ProbeKind::of::<health::Health>() },
     &const { ProbeKind::of::<latency_baseline::LatencyBaseline>() },
     &const { ProbeKind::of::<memory_pressure::MemoryPressure>() },

@@ -50,6 +50,7 @@ pub(crate) fn target(name: &str, allow: Effect) -> Arc<Target> {
         max_keys: 1_000,
         max_bytes: 1_000_000,
         max_connections: 10,
+        pools: Vec::new(),
     })
 }
 

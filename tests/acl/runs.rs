@@ -166,6 +166,9 @@ fn what_would_do_harm_is_denied() {
             for words in harmful {
                 assert_ne!(dry(words), "OK", "{} with {effect}: {words:?}", kind.name);
             }
+            // Names and addresses of everybody: only for those that count them.
+            let lists_clients = bed.words().iter().any(|word| word == "+client|list");
+            assert_eq!(dry(&["client", "list"]) == "OK", lists_clients, "{} with {effect}", kind.name);
             // The second ends a connection of a run that died, which could still change a setting.
             for words in [&["config", "set", "maxmemory", "1"], &["client", "kill", "id", "1"]] {
                 assert_eq!(dry(words) == "OK", changes_settings, "{} with {effect}: {words:?}", kind.name);

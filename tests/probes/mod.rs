@@ -13,6 +13,7 @@ use testkit::RedisServer;
 
 use crate::support;
 
+mod client_census;
 mod health;
 mod latency_baseline;
 mod memory_pressure;

@@ -1,4 +1,5 @@
-//! What a server says of itself, parsed from its text: INFO, its version, flavour, role and statistics of commands.
+//! What a server says of itself, parsed from its text: INFO, its version, flavour, role and statistics of commands; and
+//! its clients.
 //!
 //! Parsers take text and never fail: what is not there is `None`. What a value means for a run belongs to the caller.
 
@@ -8,6 +9,11 @@ use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
 use crate::{error::Failure, grant::Grant};
+
+mod client_list;
+pub mod clients;
+
+pub use client_list::{LIST, ask_list, read_list};
 
 /// Which program it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
