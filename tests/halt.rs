@@ -9,7 +9,7 @@ use std::{
 };
 
 use measure::{
-    Effect, Reason,
+    Effect, ProbeError, Reason,
     clock::{self, Instant},
     conn::Endpoint,
     report::Report,
@@ -66,6 +66,16 @@ struct Filling {
 }
 
 fn filling(kind: &'static ProbeKind, redis: &RedisServer, timeout: Duration) -> Filling {
+    filling_with(kind, redis, timeout, |_| Ok(Report::default()))
+}
+
+/// The same, that makes this of a fill that fails.
+fn filling_with(
+    kind: &'static ProbeKind,
+    redis: &RedisServer,
+    timeout: Duration,
+    fails: fn(ProbeError) -> Result<Report, ProbeError>,
+) -> Filling {
     let (begun, wrote) = (Arc::new(Notify::new()), Arc::new(Mutex::new(None)));
     let (says, writes) = (Arc::clone(&begun), Arc::clone(&wrote));
     let job = job(kind, &target(redis), timeout, move |cx| {
@@ -75,8 +85,8 @@ fn filling(kind: &'static ProbeKind, redis: &RedisServer, timeout: Duration) -> 
             let range = cx.keys.range("fill", 50_000, 1_000)?;
             for first in (0..50_000).step_by(50) {
                 let batch = range.fill(&mut conn, first..first + 50, &[b'x'; 1_000], &cx.own_errors);
-                if batch.await.is_err() {
-                    return Ok(Report::default());
+                if let Err(failure) = batch.await {
+                    return fails(failure.into());
                 }
                 *writes.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock::now());
                 says.notify_one();
@@ -212,14 +222,31 @@ async fn a_lost_lease_halts_at_once() {
 }
 
 #[tokio::test]
-async fn a_restart_halts_and_is_told() {
+async fn a_restart_halts_whoever_sees_it_first() {
+    for says_so in [false, true] {
+        let mut bench = Bench::new();
+        let filling = if says_so {
+            filling_with(&PRESSING, &bench.redis, PATIENCE, Err)
+        } else {
+            filling(&PRESSING, &bench.redis, PATIENCE)
+        };
+        let run = filling.begin(&bench.runner).await;
+        bench.redis.restart();
+        let record = tokio::time::timeout(PATIENCE, run).await.expect("it is stopped").expect("no panic");
+        assert_halted(&record, Reason::Restarted);
+        assert_off(&bench.runner.tick(&filling.job, Trigger::Manual).await, "`redprobe rearm");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_dies_under_pressure_halts_and_does_not_merely_fail() {
     let mut bench = Bench::new();
-    let filling = filling(&PRESSING, &bench.redis, PATIENCE);
+    let filling = filling_with(&PRESSING, &bench.redis, PATIENCE, Err);
     let run = filling.begin(&bench.runner).await;
-    bench.redis.restart();
+    bench.redis.kill();
     let record = tokio::time::timeout(PATIENCE, run).await.expect("it is stopped").expect("no panic");
-    // A fill whose connection broke may say so first.
-    assert_eq!(record.reason, Some(Reason::Restarted), "{}", record.conclusion);
+    assert_halted(&record, Reason::Canary);
+    assert_off(&bench.runner.tick(&filling.job, Trigger::Manual).await, "`redprobe rearm");
 }
 
 #[tokio::test]

@@ -38,6 +38,8 @@ const CLEAN_UP_IN_HURRY: Duration = Duration::from_secs(2);
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// How long a probe that is stopped gets to say what it has found so far.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the watch takes at the most to see that a server is gone.
+const WATCH_TELLS: Duration = Duration::from_millis(1_500);
 /// How much longer than the run its keys may live: clean-up and a slow server included.
 const KEYS_OUTLIVE: Duration = Duration::from_secs(300);
 /// How often the lease is renewed, and how long it holds without that.
@@ -88,13 +90,15 @@ impl Run<'_> {
         if let Err(error) = &result {
             self.log.note(format!("ended after {:.3} s: {error}", took.as_secs_f64()));
         }
-        // Before the clean-up, which may be cut short.
-        if let (Some(_), Err(ProbeError::Halted(failure))) = (guarded.watch.take(), &result) {
-            self.halts.stays_off(self.job, self.id, failure).await;
-        }
+        let disrupted = guarded.watch.take().is_some();
+        // Before the clean-up, which may be cut short; and after it, which may have found a restart.
+        let stays_off = disrupted && self.stays_off(&result).await;
         let mut doubts = window.doubts();
         let clean_up = self.clean_up(&cx, &mut guarded, &mut result).await;
         let (restored, unrestored) = changed::account(&cx, self.job, &mut result, &mut guarded.partial);
+        if disrupted && !stays_off {
+            self.stays_off(&result).await;
+        }
         if self.admission.stay.was_disturbed() {
             doubts.push(Doubt::SharedTarget);
         }
@@ -105,6 +109,13 @@ impl Run<'_> {
         }
         let partial = guarded.partial.unwrap_or_default();
         Finished { started_at, took, result, partial, doubts, clean_up, restored, unrestored, server }
+    }
+
+    /// Sees to it that a run that was halted is not begun again by itself; whether it was.
+    async fn stays_off(&self, result: &Result<Report, ProbeError>) -> bool {
+        let Err(ProbeError::Halted(failure)) = result else { return false };
+        self.halts.stays_off(self.job, self.id, failure).await;
+        true
     }
 
     fn context(&self, deadline: Instant) -> ProbeCx {
@@ -169,7 +180,7 @@ impl Run<'_> {
         let stopped = tokio::select! {
             biased;
             error = self.cancelled(cx) => error,
-            report = &mut probe => return report,
+            report = &mut probe => return self.told(cx, guarded, report).await,
             error = self.endangered(cx, guarded) => error,
         };
         cx.control.kill.cancel();
@@ -177,6 +188,23 @@ impl Run<'_> {
         let last_words = tokio::time::timeout(LAST_WORDS, probe).await;
         guarded.partial = last_words.ok().and_then(Result::ok);
         Err(stopped)
+    }
+
+    /// A run that disrupts may lose its connections before the watch has seen that the server is gone, and whether it was
+    /// a restart: the watch has the last word.
+    async fn told(
+        &self,
+        cx: &ProbeCx,
+        guarded: &mut Guarded,
+        report: Result<Report, ProbeError>,
+    ) -> Result<Report, ProbeError> {
+        match &report {
+            Err(ProbeError::Failed(failure)) if guarded.watch.is_some() && is_unreachable(failure) => {
+                let halted = tokio::time::timeout(WATCH_TELLS, self.endangered(cx, guarded)).await;
+                halted.map_or(report, Err)
+            }
+            _ => report,
+        }
     }
 
     /// Returns when the run is told to stop.
@@ -325,10 +353,8 @@ impl Run<'_> {
             && ask(&mut conn).await.is_some_and(|after| after.run_id != before.run_id)
         {
             let failure = Failure::new(Reason::Restarted, "the server restarted during the run");
-            let restarted = match result {
-                Err(ProbeError::Halted(_)) => ProbeError::Halted(failure),
-                _ => ProbeError::Failed(failure),
-            };
+            let halted = cx.allowed >= Effect::Disrupt || matches!(result, Err(ProbeError::Halted(_)));
+            let restarted = if halted { ProbeError::Halted(failure) } else { ProbeError::Failed(failure) };
             // The figures are of two servers: shown, and not judged.
             if let Ok(report) = std::mem::replace(result, Err(restarted)) {
                 guarded.partial = Some(report);
