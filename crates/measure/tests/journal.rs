@@ -1,6 +1,8 @@
 //! The journal on real servers: what was changed is put back, by who changed it or by who comes after, and what somebody
 //! else has set stays.
 
+mod old;
+
 use std::{fs, time::Duration};
 
 use measure::{
