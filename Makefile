@@ -40,9 +40,10 @@ bench: ## Measure speed against other tools and write the table into README.md
 	@scripts/install-deps.sh redis exporter
 	@scripts/bench.sh
 
-soak: ## Run what takes minutes: many targets, many runs, flat memory
+soak: ## Run what takes minutes: many targets and runs, kills at every step, gigabytes
 	@scripts/install-deps.sh redis
 	cargo test $(LOCKED) --release --features soak --test soak -- --nocapture
+	cargo test $(LOCKED) --features soak --test it -- soak:: --nocapture --test-threads 1
 
 fuzz: ## Fuzz each parser for a minute (needs nightly Rust and cargo-fuzz)
 	scripts/fuzz.sh

@@ -90,7 +90,7 @@ impl Account {
 /// What clean-up did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct CleanUp {
-    /// Keys removed.
+    /// Keys removed, by the run itself with [`KeyRange::remove`] and after it.
     pub keys_removed: u64,
     /// Keys that may be left; their TTL removes them.
     pub left_over: u64,

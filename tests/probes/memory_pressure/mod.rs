@@ -6,22 +6,38 @@ use testkit::RedisServer;
 
 use super::{Foreign, Ran, measured, objective, operations, probe, run, sum};
 
-/// As short as it can be measured.
-const SHORT: [&str; 8] = [
-    "--allow",
-    "disrupt",
-    "--set",
-    "monitor=2s",
-    "--set",
-    "monitoring_interval=200ms",
-    "--set",
-    "recovery=500ms",
+mod freeing;
+mod harmless;
+mod killed;
+mod others;
+mod stopped;
+
+/// Every eviction policy.
+#[cfg(feature = "soak")]
+const POLICIES: [&str; 8] = [
+    "noeviction",
+    "allkeys-lru",
+    "allkeys-lfu",
+    "allkeys-random",
+    "volatile-lru",
+    "volatile-lfu",
+    "volatile-random",
+    "volatile-ttl",
 ];
+
+/// Long enough for a p95 of the canary.
+const WATCH: [&str; 3] = ["monitor=2s", "monitoring_interval=200ms", "recovery=500ms"];
+/// Where the canary does not matter.
+const GLANCE: [&str; 3] = ["monitor=200ms", "monitoring_interval=100ms", "recovery=100ms"];
 
 /// Runs it, in short, with these settings besides.
 fn press(server: &RedisServer, settings: &[&str]) -> Ran {
-    let words: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
-    probe("memory_pressure", server, &[&SHORT[..], &words].concat())
+    press_for(&WATCH, server, settings)
+}
+
+fn press_for(lengths: &[&str], server: &RedisServer, settings: &[&str]) -> Ran {
+    let words: Vec<&str> = lengths.iter().chain(settings).flat_map(|setting| ["--set", setting]).collect();
+    probe("memory_pressure", server, &[&["--allow", "disrupt"], &words[..]].concat())
 }
 
 fn limited(limit: &str, policy: &str) -> RedisServer {
@@ -69,7 +85,9 @@ fn a_server_of_its_own_is_filled_to_the_target_and_given_back() {
         met(run, name);
     }
     assert_eq!(settings(&server), before);
-    //RESTORED
+    let restored = &run["cleanup"]["settings_restored"];
+    assert_eq!(restored.as_array().map_or(0, Vec::len), 2, "{restored}");
+    assert!(restored.to_string().contains("\"maxmemory\""), "{restored}");
     assert_eq!(run["cleanup"]["left_over"], 0);
     assert!(run["cleanup"]["keys_removed"].as_u64() >= set["ok"].as_u64(), "{:#}", run["cleanup"]);
     assert_eq!(server.keys(), Vec::<String>::new());
