@@ -63,6 +63,8 @@ struct Filling {
     job: Arc<Job>,
     begun: Arc<Notify>,
     wrote: Arc<Mutex<Option<Instant>>>,
+    /// Why it could not go on.
+    refused: Arc<Mutex<Option<Reason>>>,
 }
 
 fn filling(kind: &'static ProbeKind, redis: &RedisServer, timeout: Duration) -> Filling {
@@ -77,15 +79,17 @@ fn filling_with(
     fails: fn(ProbeError) -> Result<Report, ProbeError>,
 ) -> Filling {
     let (begun, wrote) = (Arc::new(Notify::new()), Arc::new(Mutex::new(None)));
-    let (says, writes) = (Arc::clone(&begun), Arc::clone(&wrote));
+    let refused = Arc::new(Mutex::new(None));
+    let (says, writes, fails_for) = (Arc::clone(&begun), Arc::clone(&wrote), Arc::clone(&refused));
     let job = job(kind, &target(redis), timeout, move |cx| {
-        let (says, writes) = (Arc::clone(&says), Arc::clone(&writes));
+        let (says, writes, fails_for) = (Arc::clone(&says), Arc::clone(&writes), Arc::clone(&fails_for));
         Box::pin(async move {
             let (mut conn, _) = cx.connect().await?;
             let range = cx.keys.range("fill", 50_000, 1_000)?;
             for first in (0..50_000).step_by(50) {
                 let batch = range.fill(&mut conn, first..first + 50, &[b'x'; 1_000], &cx.own_errors);
                 if let Err(failure) = batch.await {
+                    *fails_for.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.reason);
                     return fails(failure.into());
                 }
                 *writes.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock::now());
@@ -95,7 +99,7 @@ fn filling_with(
             Ok(Report::default())
         })
     });
-    Filling { job, begun, wrote }
+    Filling { job, begun, wrote, refused }
 }
 
 impl Filling {
@@ -205,6 +209,8 @@ async fn a_halt_by_hand_stops_one_target_and_does_not_switch_its_jobs_off_for_go
     let (record, after) = filling.stopped_by(&bench.runner, halt).await;
     assert_halted(&record, Reason::Cancelled);
     assert!(after < IN_TIME, "it wrote {after:?} after the halt");
+    let refused = *filling.refused.lock().unwrap_or_else(PoisonError::into_inner);
+    assert_eq!(refused, Some(Reason::Cancelled), "a fill that does not look whether it may go on may not");
     assert_off(&bench.runner.tick(&filling.job, Trigger::Manual).await, "`redprobe rearm --target cache`");
     assert_eq!(bench.runner.halts().seen().halts.len(), 1);
     bench.runner.halts().rearm(&Wish::default()).await.expect("the directory can be written");

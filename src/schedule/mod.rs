@@ -24,6 +24,7 @@ mod admit;
 mod changed;
 mod debts;
 mod grants;
+mod guarded;
 mod kept;
 pub(crate) mod lock_file;
 mod locks;

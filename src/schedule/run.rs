@@ -6,15 +6,12 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use measure::{
-    Canary, Effect, Failure, OwnErrors, Preflight, ProbeError, Reason, Watch,
+    Effect, Failure, OwnErrors, Preflight, ProbeError, Reason,
     clock::{self, Instant},
     conn,
-    facts::ServerFacts,
     journal::Journal,
     keys::{CleanUp, KeyBudget, KeySpace},
-    lease::Lease,
     load::{Control, Progress},
-    redis::aio::MultiplexedConnection,
     report::{Doubt, Report},
 };
 use tokio::sync::watch;
@@ -23,6 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     admit::Admission,
     changed,
+    guarded::Guarded,
     halts::Halts,
     kept::ask,
     record::{Finished, panicked},
@@ -42,12 +40,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const WATCH_TELLS: Duration = Duration::from_millis(1_500);
 /// How much longer than the run its keys may live: clean-up and a slow server included.
 const KEYS_OUTLIVE: Duration = Duration::from_secs(300);
-/// How often the lease is renewed, and how long it holds without that.
-const RENEW: Duration = Duration::from_secs(10);
-const LEASE: Duration = Duration::from_secs(30);
-/// As often looks a run that disrupts, which has to stop within a second and a half of its loss.
-const RENEW_DISRUPTING: Duration = Duration::from_millis(500);
-
 /// What one run needs to know.
 pub(super) struct Run<'a> {
     pub(super) id: &'a str,
@@ -63,18 +55,6 @@ pub(super) struct Run<'a> {
     pub(super) journal: &'a Journal,
     /// What may end it from outside, and where it says that it must not begin again.
     pub(super) halts: &'a Halts,
-}
-
-/// What the guard took and found out, kept apart from the probe so that it outlives it.
-#[derive(Default)]
-struct Guarded {
-    conn: Option<MultiplexedConnection>,
-    lease: Option<Lease>,
-    /// Over a run that disrupts.
-    watch: Option<Watch>,
-    server: Option<ServerFacts>,
-    /// What the probe had found when it was stopped half-way.
-    partial: Option<Report>,
 }
 
 impl Run<'_> {
@@ -181,7 +161,7 @@ impl Run<'_> {
             biased;
             error = self.cancelled(cx) => error,
             report = &mut probe => return self.told(cx, guarded, report).await,
-            error = self.endangered(cx, guarded) => error,
+            error = guarded.endangered(cx) => error,
         };
         cx.control.kill.cancel();
         cx.keys.seal();
@@ -200,7 +180,7 @@ impl Run<'_> {
     ) -> Result<Report, ProbeError> {
         match &report {
             Err(ProbeError::Failed(failure)) if guarded.watch.is_some() && is_unreachable(failure) => {
-                let halted = tokio::time::timeout(WATCH_TELLS, self.endangered(cx, guarded)).await;
+                let halted = tokio::time::timeout(WATCH_TELLS, guarded.endangered(cx)).await;
                 halted.map_or(report, Err)
             }
             _ => report,
@@ -216,24 +196,6 @@ impl Run<'_> {
                 ProbeError::Halted(failure)
             }
         }
-    }
-
-    /// Returns when a run under a lease may not go on: the server does not answer, others suffer from a run that
-    /// disrupts, or the lease is lost.
-    async fn endangered(&self, cx: &ProbeCx, guarded: &mut Guarded) -> ProbeError {
-        let Guarded { conn: Some(conn), lease: Some(lease), watch, .. } = guarded else {
-            return std::future::pending().await;
-        };
-        let watching = async {
-            match watch {
-                Some(watch) => watch.run(&cx.own_errors, &cx.keys).await,
-                None => Canary::watch(&cx.target.endpoint, &cx.client_name).await,
-            }
-        };
-        ProbeError::Halted(tokio::select! {
-            failure = watching => failure,
-            failure = keep_lease(cx, conn, lease) => failure,
-        })
     }
 
     /// The checks before a run that writes, and the lease of one that loads.
@@ -252,18 +214,7 @@ impl Run<'_> {
         preflight.check(&mut conn).await?;
         guarded.server = ask(&mut conn).await;
         self.admission.place.debts.give_back_lease(&mut conn).await;
-        let holder = format!("{} on {}", cx.client_name, host_name());
-        guarded.lease = Some(Lease::acquire(&mut conn, &holder, LEASE).await?);
-        guarded.conn = Some(conn);
-        self.log.note("the target's lease is taken");
-        if cx.allowed >= Effect::Disrupt {
-            let watch = Watch::begin(&cx.target.endpoint, &cx.client_name).await?;
-            if let blind @ [_, ..] = &watch.blind()[..] {
-                self.log.note(format!("not watched, since the server does not tell: {}", blind.join("; ")));
-            }
-            guarded.watch = Some(watch);
-        }
-        Ok(())
+        guarded.begin(cx, conn).await
     }
 
     /// Ends the load, removes the keys, gives the lease back: bounded, on a connection of its own, whatever the run
@@ -389,33 +340,4 @@ fn may_be_a_restart(result: &Result<Report, ProbeError>) -> bool {
         Err(ProbeError::Halted(failure)) => failure.reason == Reason::Canary,
         Err(_) => false,
     }
-}
-
-/// Renews the lease, and with each phase that begins, until it is lost: it may have been evicted meanwhile.
-async fn keep_lease(cx: &ProbeCx, conn: &mut MultiplexedConnection, lease: &mut Lease) -> Failure {
-    let mut held_until = clock::now() + LEASE;
-    let mut progress = cx.control.progress.subscribe();
-    let renew = if cx.allowed >= Effect::Disrupt { RENEW_DISRUPTING } else { RENEW };
-    loop {
-        let phase = progress.borrow_and_update().phase;
-        tokio::select! {
-            () = tokio::time::sleep(renew) => {}
-            _ = progress.wait_for(|now| now.phase != phase) => {}
-        }
-        match lease.renew(conn).await {
-            Ok(()) => held_until = clock::now() + LEASE,
-            Err(failure) if failure.reason == Reason::Lease || clock::now() >= held_until => return failure,
-            // A server too busy to answer in time is the canary's matter; a connection that ended is not the lease's end.
-            Err(failure) => {
-                cx.log.note(format!("the lease could not be renewed, trying again: {failure}"));
-                if let Ok((fresh, _)) = cx.connect().await {
-                    *conn = fresh;
-                }
-            }
-        }
-    }
-}
-
-fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
