@@ -113,9 +113,14 @@ pub(super) fn of_list(groups: &Groups<'_>, census: &Census, report: &mut Report)
         report.measure("new_since_last_list", census.came as f64, Unit::Count);
         report.measure("gone_since_last_list", census.went as f64, Unit::Count);
     }
-    for (name, group) in groups.names().iter().zip(&census.groups) {
+    for (place, (name, group)) in groups.names().iter().zip(&census.groups).enumerate() {
         set_group(name, group, report);
         measure_group(name, group, report);
+        // redprobe's own come and go with every run.
+        if place != groups.own() {
+            report.set_with(&CAME, [Cow::Owned((*name).to_owned())], group.came as f64);
+            report.set_with(&WENT, [Cow::Owned((*name).to_owned())], group.went as f64);
+        }
     }
     for (place, pool) in groups.pools.iter().enumerate() {
         of_pool(groups, place, pool, census, report);
@@ -133,7 +138,7 @@ fn set_group(name: &str, group: &Group, report: &mut Report) {
     }
 }
 
-fn counts(group: &Group) -> [(&'static MetricDef, u64); 10] {
+fn counts(group: &Group) -> [(&'static MetricDef, u64); 8] {
     [
         (&CONNECTIONS, group.connections),
         (&BLOCKED, group.blocked),
@@ -143,8 +148,6 @@ fn counts(group: &Group) -> [(&'static MetricDef, u64); 10] {
         (&OUTPUT, group.output),
         (&OUTPUT_MAX, group.output_max),
         (&QUERY, group.query),
-        (&CAME, group.came),
-        (&WENT, group.went),
     ]
 }
 
@@ -152,23 +155,26 @@ fn mean_age(group: &Group) -> f64 {
     group.age_sum as f64 / group.aged.max(1) as f64
 }
 
-/// Of an empty group that it is empty, of others what there is.
+/// Of an empty group that it is empty, of others what there is; what is seldom more than nothing, where it is.
 fn measure_group(name: &str, group: &Group, report: &mut Report) {
     let mut measure = |what: &str, value: f64, unit| report.measure(format!("{name}.{what}"), value, unit);
     measure("connections", group.connections as f64, Unit::Count);
     if group.connections == 0 {
         return;
     }
-    for (what, value) in [
-        ("blocked", group.blocked),
-        ("idle", group.idle),
-        ("subscribed", group.subscribed),
-        ("slow_readers", group.slow),
-    ] {
+    for (what, value) in [("blocked", group.blocked), ("idle", group.idle), ("subscribed", group.subscribed)]
+    {
         measure(what, value as f64, Unit::Count);
     }
-    measure("output_buffer", group.output as f64, Unit::Bytes);
-    measure("query_buffer", group.query as f64, Unit::Bytes);
+    for (what, value, unit) in [
+        ("slow_readers", group.slow, Unit::Count),
+        ("output_buffer", group.output, Unit::Bytes),
+        ("query_buffer", group.query, Unit::Bytes),
+    ] {
+        if value > 0 {
+            measure(what, value as f64, unit);
+        }
+    }
     if group.aged > 0 {
         measure("age_mean", mean_age(group), Unit::Seconds);
         measure("age_max", group.age_max as f64, Unit::Seconds);

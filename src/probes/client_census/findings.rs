@@ -208,6 +208,13 @@ pub(super) fn conclusion(groups: &Groups<'_>, census: &Census, info: &Info) -> S
             parts.extend(worst.map(|pool| pool.figures()));
         }
     }
+    // Whose they are is what the probe is for.
+    if groups.are_none() && census.connections(groups) > 0 {
+        parts.push(
+            "declare [pools.NAME] in the configuration to see whose they are, and how full each pool is"
+                .to_owned(),
+        );
+    }
     let max = info.integer("maxclients").unwrap_or(u64::MAX);
     let declared = declared(groups);
     if declared > max {

@@ -87,6 +87,11 @@ impl<'a> Groups<'a> {
         &self.names
     }
 
+    /// Whether there are no groups but those that need no rule.
+    pub(super) fn are_none(&self) -> bool {
+        self.names.len() == RESERVED.len()
+    }
+
     /// The group of what nothing else fits.
     pub(super) fn other(&self) -> usize {
         self.names.len() - 2

@@ -191,6 +191,14 @@ fn own_rejections_are_not_counted() {
 }
 
 #[test]
+fn without_pools_and_groups_it_says_how_to_have_some() {
+    let conclusion =
+        |groups: &[(&str, &str)]| said(&probe(groups), &[], &list(&[(1, "x", "")]), INFO).conclusion;
+    assert!(conclusion(&[]).contains("declare [pools.NAME]"));
+    assert!(!conclusion(&[("web", "web-*")]).contains("declare"));
+}
+
+#[test]
 fn more_declared_than_the_server_takes_is_said() {
     let info = "connected_clients:1\r\nmaxclients:50\r\n";
     let report = said(&probe(&[]), &[pool("api", "api-*", 15, 4)], &list(&[(1, "api-1", "")]), info);
