@@ -137,15 +137,20 @@ fn what_came_and_went_is_told_by_ids() {
     let probe = probe(&[("web", "web-*")]);
     let groups = Groups::new(&[], &probe.rules);
     let lines = |ids: &[u64]| -> Vec<String> {
-        ids.iter().map(|id| format!("id={id} name={}", if *id < 10 { "web-1" } else { "" })).collect()
+        let name = |id| match id {
+            0..10 => "web-1",
+            10..20 => "",
+            _ => "redprobe-x",
+        };
+        ids.iter().map(|id| format!("id={id} name={}", name(*id))).collect()
     };
     let churn = |ids: &[u64]| {
         let census = census(&probe, &groups, &lines(ids));
         let by_group: Vec<_> = census.groups.iter().map(|group| (group.came, group.went)).collect();
         (census.compared, (census.came, census.went), by_group)
     };
-    assert_eq!(churn(&[1, 2, 11]), (false, (0, 0), vec![(0, 0); 3]));
-    assert_eq!(churn(&[2, 3, 4, 11, 12]), (true, (3, 1), vec![(2, 1), (1, 0), (0, 0)]));
+    assert_eq!(churn(&[1, 2, 11, 20]), (false, (0, 0), vec![(0, 0); 3]));
+    assert_eq!(churn(&[2, 3, 4, 11, 12, 21, 22]), (true, (3, 1), vec![(2, 1), (1, 0), (0, 0)]));
     assert_eq!(churn(&[12]), (true, (0, 4), vec![(2, 4), (1, 1), (0, 0)]));
 }
 
