@@ -194,7 +194,21 @@ impl JobSeries {
         }
         if job.effect() >= Effect::Load {
             self.skipped.seed(&[Reason::Lease.as_str()]);
-            self.halted.seed(&[Reason::Canary.as_str()]);
+            let by = [Reason::Canary, Reason::Lease, Reason::Cancelled];
+            self.halted.seed(&by.map(Reason::as_str));
+        }
+        if job.effect() >= Effect::Disrupt {
+            let by = [
+                Reason::ForeignEviction,
+                Reason::Oom,
+                Reason::Misconf,
+                Reason::Rejected,
+                Reason::Noreplicas,
+                Reason::Restarted,
+                Reason::Deadline,
+                Reason::Precondition,
+            ];
+            self.halted.seed(&by.map(Reason::as_str));
         }
     }
 
