@@ -1,6 +1,6 @@
 //! The pool under test against real servers: what a checkout costs, what a loan leaves, and where the time goes.
 //!
-//! Where the time of operations goes is in `parts`.
+//! Where the time of operations goes is in `parts`; how many wait and time out, against a queueing model, in `model`.
 
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use testkit::{RedisServer, poll_until, poll_until_async};
 
 use crate::support::{control, endpoint};
 
+mod model;
 mod parts;
 
 const SECOND: Duration = Duration::from_secs(1);
