@@ -1,9 +1,13 @@
-//! What takes minutes (`make soak`): a thousand targets on schedule, and ten thousand runs with nothing growing.
+//! What takes minutes (`make soak`): a thousand targets on schedule, ten thousand runs with nothing growing,
+//! and starved pools, time and again.
 //!
 //! Bounded in time and count, on loopback. What can be shown in seconds belongs to the integration tests in `main.rs`.
 
 #[expect(dead_code, reason = "the fixture serves the integration tests as well")]
 mod support;
+
+#[path = "soak/pools.rs"]
+mod pools;
 
 use std::time::Duration;
 
