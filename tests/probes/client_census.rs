@@ -285,6 +285,8 @@ fn a_full_server_is_counted_over_the_connection_that_is_there() {
     // The ten, the one that says this, and the daemon's kept one.
     control = client(control, &["CONFIG SET maxclients 12"]);
     daemon.await_metric(&metric("max_clients"), &target, |max| max == 12.0);
+    // Without a run that had asked for the limit just before it changed.
+    control = client(control, &["CONFIG RESETSTAT"]);
     let runs = daemon.metric("redprobe_runs_total", &target).expect("it is there");
     daemon.await_metric("redprobe_runs_total", &target, |now| now >= runs + 2.0);
     let own = ["group=\"redprobe\"", "target=\"a\""];
