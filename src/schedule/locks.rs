@@ -61,7 +61,15 @@ impl TargetLock {
 /// Keeps other redprobe processes of this machine that have the same state directory away from a target.
 #[derive(Debug)]
 pub(super) struct LockFile {
-    _file: File,
+    file: File,
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // To close it leaves it, for a moment, with whatever process was just being started. Closing is what is left
+        // where this fails.
+        let _ = self.file.unlock();
+    }
 }
 
 impl LockFile {
@@ -83,7 +91,7 @@ impl LockFile {
         };
         fs::create_dir_all(&folder).map_err(unusable)?;
         match lock_file(&path, &format!("process {}, run {run}", std::process::id())) {
-            Ok(file) => Ok(Self { _file: file }),
+            Ok(file) => Ok(Self { file }),
             Err(Refused::Held(holder)) => Err(ProbeError::skipped(
                 Reason::Lease,
                 format!("another redprobe on this machine is loading {target}: {holder}"),

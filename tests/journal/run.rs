@@ -199,7 +199,8 @@ async fn a_damaged_note_keeps_out_whoever_would_change_settings() {
         assert!(record.conclusion.contains(part), "{}", record.conclusion);
     }
     fs::remove_file(folder.join("01RUN-0.jsonl.damaged")).unwrap();
-    assert_eq!(bench.runner.tick(&job, Trigger::Manual).await.outcome, Outcome::Passed);
+    let record = bench.runner.tick(&job, Trigger::Manual).await;
+    assert_eq!(record.outcome, Outcome::Passed, "{}", record.conclusion);
 }
 
 #[tokio::test]

@@ -8,12 +8,12 @@ use std::{fs, time::Duration};
 use measure::{
     ProbeError, Reason,
     conn::{self, Endpoint},
-    journal::{Changes, Found, Journal, Origin, OwnKeys},
+    journal::{Changes, Journal, Origin, OwnKeys},
     lease::Lease,
     redis::aio::MultiplexedConnection,
 };
 use tempfile::TempDir;
-use testkit::{RedisServer, poll_until};
+use testkit::RedisServer;
 
 const LIMIT: &str = "104857600";
 
@@ -47,20 +47,6 @@ impl Bench {
 
     async fn connect(&self) -> MultiplexedConnection {
         connect(&self.redis.url()).await
-    }
-
-    /// The notes that nobody holds. While another test here starts a process, that one holds for a moment all that this
-    /// process has held.
-    fn find(&self) -> Found {
-        let mut found = Found::default();
-        let free = poll_until(Duration::from_secs(20), || {
-            // Its locks first: they would keep the next look out.
-            found = Found::default();
-            found = self.journal().find().unwrap();
-            found.live.is_empty()
-        });
-        assert!(free, "{found:?}");
-        found
     }
 
     fn setting(&self, name: &str) -> String {
@@ -115,7 +101,7 @@ async fn who_comes_after_puts_back_what_a_dead_run_left() {
     let found = bench.journal().find().unwrap();
     assert_eq!((found.open.len(), found.live.len()), (0, 1));
     drop(changes);
-    let found = bench.find();
+    let found = bench.journal().find().unwrap();
     let [open] = found.open.as_slice() else { panic!("{found:?}") };
     assert_eq!(open.entry.target, "cache");
     assert_eq!(open.entry.address, bench.redis.address().to_string());
@@ -156,7 +142,7 @@ async fn what_another_redprobe_has_changed_is_no_conflict_before_it_is_done() {
     let theirs =
         Changes::new(Journal::of(elsewhere.path()), Origin { run: "01OTHER".into(), ..bench.origin() });
     theirs.change(&mut conn, &[("maxmemory", "50mb".into())]).await.unwrap();
-    let found = bench.find();
+    let found = bench.journal().find().unwrap();
     let mut ours = bench.connect().await;
     let failure = found.open[0].restore(&mut ours, OwnKeys::Gone).await.unwrap_err();
     assert_eq!((failure.reason, bench.files().len()), (Reason::Lease, 1), "{failure}");
@@ -179,7 +165,7 @@ async fn the_last_change_goes_back_first() {
     }
     assert_eq!(bench.files().len(), 3);
     drop(changes);
-    for open in bench.find().open {
+    for open in bench.journal().find().unwrap().open {
         open.restore(&mut conn, OwnKeys::Gone).await.unwrap();
     }
     assert_eq!(bench.settings(), BEFORE);
@@ -293,7 +279,7 @@ async fn a_change_on_its_way_comes_no_more_once_it_was_looked_for() {
     changes.change(&mut conn, &wanted()).await.unwrap();
     drop(changes);
     let mut other = bench.connect().await;
-    let found = bench.find();
+    let found = bench.journal().find().unwrap();
     found.open[0].restore(&mut other, OwnKeys::Gone).await.unwrap();
     let late = measure::redis::cmd("CONFIG").arg("GET").arg("maxmemory").query_async::<()>(&mut conn).await;
     assert!(late.is_err(), "the writer's connection is still open");
@@ -314,7 +300,7 @@ async fn damaged_files_are_kept_aside_and_torn_ones_removed() {
     flipped[40] ^= 1;
     fs::write(folder.join("01FLIP-0.jsonl"), &flipped).unwrap();
     for _ in 0..2 {
-        let found = bench.find();
+        let found = bench.journal().find().unwrap();
         assert_eq!((found.open.len(), found.damaged.len()), (1, 1), "{found:?}");
         assert_eq!(found.damaged[0].path, folder.join("01FLIP-0.jsonl.damaged"));
         drop(found);

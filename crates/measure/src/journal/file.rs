@@ -42,7 +42,18 @@ pub struct Open {
     path: PathBuf,
     /// Whether the server has answered the change. Until then it may still be on its way.
     pub(super) answered: AtomicBool,
-    _lock: File,
+    _lock: Lock,
+}
+
+/// Given back by name: to close the file leaves it with whatever process was just being started, for a moment.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Where this fails, closing the file does it.
+        let _ = self.0.unlock();
+    }
 }
 
 /// A file that cannot be trusted.
@@ -128,7 +139,7 @@ impl Journal {
                 return Err(failed("written", &path, error));
             }
             if is_at(&file, &path) {
-                return Ok(Open { entry, path, answered: AtomicBool::new(false), _lock: file });
+                return Ok(Open { entry, path, answered: AtomicBool::new(false), _lock: Lock(file) });
             }
         }
         unreachable!("the numbers do not end")
@@ -189,7 +200,7 @@ impl Journal {
             _ if !free => {}
             _ if !is_at(&file, &path) => {}
             Read::Entry(entry) => {
-                found.open.push(Open { entry, path, answered: AtomicBool::new(false), _lock: file });
+                found.open.push(Open { entry, path, answered: AtomicBool::new(false), _lock: Lock(file) });
             }
             Read::Torn => {
                 tracing::info!(path = %path.display(), "a process died before it changed a setting; its note is removed");
