@@ -16,6 +16,7 @@ use measure::{
 use super::{
     look::Look,
     plan::{KEY_OVERHEAD, rounded, size},
+    policy::Order,
     run::Pressure,
 };
 use crate::verdict::human;
@@ -24,9 +25,10 @@ use crate::verdict::human;
 pub(super) const FILL: &str = "fill";
 /// Bytes in one batch, whatever `batch_size` says: what a server takes in some milliseconds.
 const BATCH_BYTES: u64 = 8 << 20;
-/// Share of the limit, in percent, at which a fill beyond it pauses so that its keys get older than the lease, by the
-/// server's clock of keys, which counts seconds: of keys of one age, the policy may take any.
+/// Share of the limit, in percent, from which a policy may soon have to act.
 const NEARLY_FULL: u64 = 85;
+/// Keys are of one age within a second, by the server's clock of keys, and of those of one age a policy may take any: also
+/// the lease, however fresh it is. So there is a pause before each quarter of the limit that is evicted.
 const AGE: Duration = Duration::from_millis(1_500);
 /// Between two points of the plot.
 const POINT_EVERY: Duration = Duration::from_millis(100);
@@ -100,13 +102,10 @@ impl Pressure<'_> {
             last: self.look(FILL, began).await?,
             times: Recorder::default(),
         };
-        let (mut plotted, mut aged) = (began, false);
+        let (mut plotted, mut young) = (began, 0);
         while let Some(batch) = self.next_batch(keys, &mut fill) {
             crash_point("between fill batches");
-            if self.plan.is_above_limit() && !aged && fill.last.used > self.plan.limit / 100 * NEARLY_FULL {
-                aged = true;
-                self.pause(AGE).await;
-            }
+            self.let_keys_age(&fill, &mut young).await;
             self.keep_lease().await?;
             let sent = clock::now();
             let numbers = fill.tried..fill.tried + batch;
@@ -140,6 +139,18 @@ impl Pressure<'_> {
             size(self.plan.limit),
         ));
         Ok(fill)
+    }
+
+    /// Where the oldest will have to go: makes sure that there are old ones. `young` is the key from which on they are not.
+    async fn let_keys_age(&self, fill: &Fill, young: &mut u64) {
+        if !self.plan.is_above_limit() || self.plan.policy.order() != Order::Oldest {
+            return;
+        }
+        let nearly_full = fill.last.used > self.plan.limit / 100 * NEARLY_FULL;
+        if nearly_full && (fill.tried - *young) * self.plan.value_size > self.plan.limit / 4 {
+            *young = fill.tried;
+            self.pause(AGE).await;
+        }
     }
 
     /// How many keys to write next; `None` at the end, which `fill` then has.

@@ -70,7 +70,9 @@ fn what_nobody_removes_does_not_end_in_one_moment() {
 fn no_command_removes_more_than_a_few_megabytes() {
     let server = limited("80mb", "noeviction");
     let directory = tempfile::tempdir().unwrap();
-    let child = start(&server, directory.path(), &["monitor=100ms", "recovery=100ms"]);
+    // Few keys, and large ones.
+    let settings = ["monitor=100ms", "recovery=100ms", "delete_keys=250"];
+    let child = start(&server, directory.path(), &settings);
     let ran = ran(&child.wait_with_output().unwrap());
     let run = ran.expect_measured();
     let calls = server.info("cmdstat_unlink");

@@ -166,22 +166,38 @@ fn noeviction_at_the_limit_refuses_and_loses_no_key() {
     assert!(text.contains("with OOM and lost no key, as it promises"), "{text}");
 }
 
-#[test]
-fn above_the_limit_an_evicting_policy_takes_the_probes_own_keys() {
-    for policy in ["allkeys-lru", "volatile-lru", "allkeys-lfu"] {
-        let server = limited("16mb", policy);
-        let ran = press(&server, &["target_percent=130"]);
-        let run = ran.expect_measured();
-        assert!(measured(run, "evicted_own") > 100.0, "{policy}: {run:#}");
-        assert_eq!(measured(run, "evicted_foreign"), 0.0, "{policy}");
-        met(run, "policy_breaches");
-        let text = conclusion(run);
-        assert!(
-            text.contains(&format!("{policy} made room by ")) && text.contains("refused no write"),
-            "{text}"
-        );
-        assert_eq!(server.keys(), Vec::<String>::new());
+fn makes_room_by_the_probes_own_keys(policy: &str) {
+    let server = limited("16mb", policy);
+    let ran = press(&server, &["target_percent=200"]);
+    let run = ran.expect_measured();
+    assert!(measured(run, "evicted_own") > 100.0, "{policy}: {run:#}");
+    assert_eq!(measured(run, "evicted_foreign"), 0.0, "{policy}");
+    met(run, "policy_breaches");
+    let text = conclusion(run);
+    assert!(text.contains(&format!("{policy} made room by ")) && text.contains("refused no write"), "{text}");
+    assert_eq!(server.keys(), Vec::<String>::new());
+    let order = &run["measurements"]["eviction_order"]["value"];
+    match policy {
+        "allkeys-lru" | "volatile-ttl" => {
+            assert!(order.as_f64().is_some_and(|order| order > 0.3), "{policy}: {order}");
+        }
+        _ => assert!(order.is_null(), "{policy} has none: {order}"),
     }
+}
+
+#[test]
+fn above_the_limit_allkeys_lru_takes_the_oldest_of_its_own_keys() {
+    makes_room_by_the_probes_own_keys("allkeys-lru");
+}
+
+#[test]
+fn above_the_limit_allkeys_lfu_takes_its_own_keys() {
+    makes_room_by_the_probes_own_keys("allkeys-lfu");
+}
+
+#[test]
+fn above_the_limit_volatile_ttl_takes_the_shortest_lived_of_its_own_keys() {
+    makes_room_by_the_probes_own_keys("volatile-ttl");
 }
 
 #[test]
