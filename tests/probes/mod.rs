@@ -14,6 +14,7 @@ use testkit::RedisServer;
 use crate::support;
 
 mod client_census;
+mod config_audit;
 mod health;
 mod latency_baseline;
 mod memory_pressure;
