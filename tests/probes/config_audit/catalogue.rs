@@ -11,7 +11,6 @@ const SETTINGS_ELSEWHERE: &[(&str, &str)] = &[
     ("max-new-connections-per-cycle", "from Redis 7.4, Valkey 8.0"),
     ("max-new-tls-connections-per-cycle", "from Redis 7.4, Valkey 8.0"),
     ("hide-user-data-from-log", "from Redis 7.4, Valkey 8.0"),
-    ("commandlog-execution-slower-than", "from Valkey 8.1"),
     ("commandlog-request-larger-than", "from Valkey 8.1"),
     ("commandlog-reply-larger-than", "from Valkey 8.1"),
 ];
