@@ -104,9 +104,10 @@ impl LockFile {
     /// Looking takes it for a moment, so that this is for the start of a process and not for every minute.
     pub(super) fn last_run(state_dir: &Path, target: &str) -> Option<String> {
         let file = File::open(path_of(state_dir, target)).ok()?;
-        let text = io::read_to_string(file.take(LONGEST)).ok()?;
-        let file = File::open(path_of(state_dir, target)).ok()?;
         file.try_lock_shared().ok()?;
+        let text = io::read_to_string((&file).take(LONGEST));
+        file.unlock().ok()?;
+        let text = text.ok()?;
         Some(text.trim().rsplit_once("run ")?.1.to_owned())
     }
 }
