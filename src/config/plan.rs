@@ -126,7 +126,9 @@ pub struct Target {
 }
 
 /// What a Redis server is for: what its settings are audited against.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Profile {
     /// Values that can be had again elsewhere.

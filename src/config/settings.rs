@@ -6,6 +6,9 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 
+// What a probe may know of its target's configuration beside its own settings.
+pub use super::plan::Profile;
+
 pub mod clients;
 
 /// A settings struct that knows its documentation.
