@@ -149,6 +149,7 @@ fn a_run_has_the_shape_of_the_contract() {
         "doubts",
         "errors",
         "skipped_phases",
+        "remedies",
         "cleanup",
         "settings",
         "server",

@@ -2,6 +2,7 @@
 
 use std::net::TcpStream;
 
+use redprobe::probes::PROBES;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 use testkit::{RedisServer, poll_until};
@@ -172,8 +173,9 @@ fn the_api_lists_targets_probes_and_runs() {
     let probes = get_json(&daemon, "/api/v1/probes");
     let names: Vec<_> =
         probes["probes"].as_array().expect("a list").iter().map(|probe| &probe["name"]).collect();
-    assert_eq!(names, ["health", "latency_baseline", "server_info", "throughput"]);
-    let settings = probes["probes"][1]["settings"].as_array().expect("a list");
+    assert_eq!(names, PROBES.iter().map(|kind| kind.name).collect::<Vec<_>>());
+    let baseline = names.iter().position(|name| *name == &"latency_baseline").expect("it is a probe");
+    let settings = probes["probes"][baseline]["settings"].as_array().expect("a list");
     let iterations =
         settings.iter().find(|setting| setting["name"] == "iterations").expect("it has this one");
     assert_eq!(iterations["default"], 1_000);
@@ -268,7 +270,7 @@ fn a_run_that_was_asked_for_is_answered_and_kept() {
         (json!({}), 400, "say which run"),
         (json!({"probe": "health"}), 400, "say which run"),
         (json!({"probe": "health", "target": "main", "colour": 1}), 400, "colour"),
-        (json!({"probe": "nothing", "target": "main"}), 404, "there are health, latency_baseline"),
+        (json!({"probe": "nothing", "target": "main"}), 404, "health, latency_baseline"),
         (json!({"probe": "health", "target": "nowhere"}), 404, "no target"),
         (json!({"probe": "health", "target": "main", "variant": "x"}), 404, "variant"),
         (json!({"job": "nothing"}), 404, "no job"),

@@ -149,9 +149,9 @@ mod tests {
 
     #[test]
     fn pools_are_as_large_as_erlang_says() {
-        // Tables of Erlang C: 5 Erlang need 14 servers for a probability of waiting below 0.1 %, 1 Erlang needs 7.
+        // Tables of Erlang C: 5 Erlang need 14 servers for a probability of waiting below 0.1 %, 1 Erlang needs 6.
         assert_eq!(connections_needed(10.0, Duration::from_millis(500)), 14);
-        assert_eq!(connections_needed(2.0, Duration::from_millis(500)), 7);
+        assert_eq!(connections_needed(2.0, Duration::from_millis(500)), 6);
         assert_eq!(connections_needed(200.0, Duration::from_micros(300)), 3);
         assert_eq!(connections_needed(1.0, Duration::ZERO), 1);
         assert_eq!(connections_needed(1e6, Duration::from_secs(1)), 10_000);
