@@ -12,6 +12,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub mod acl;
+mod audit;
 mod check;
 mod default_config;
 mod healthcheck;
@@ -69,6 +70,14 @@ What a run changes is noted in state_dir before. A setting that is still as the 
 again; one that somebody else has changed since is left alone and named. `serve` does the same at its start, and so
 does every run that is about to change settings. Exit codes: 0 nothing is left to be put back, 3 something is.";
 
+const AUDIT_EXAMPLES: &str = "\
+Examples:
+  redprobe audit --target redis://127.0.0.1:6379 --profile cache
+  redprobe audit --target staging --format markdown --output audit.md
+  redprobe audit --target staging --set 'accept=[\"P06\"]'
+
+Nothing is changed on the server. Exit codes: 0 EXCELLENT or GOOD, 1 FAIR, 2 POOR, 3 not measured, 130 interrupted.";
+
 const CHECK_EXAMPLES: &str = "\
 Every mistake is a line `error: KEY: MESSAGE`; the exit code is 3 if there is one. Files of secrets are read, and no
 server is asked.";
@@ -100,6 +109,9 @@ pub enum Command {
     /// Run probes once, now, and print the report.
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Compare a server's settings and state with what is advisable, and say how to mend what is not.
+    #[command(after_help = AUDIT_EXAMPLES)]
+    Audit(AuditArgs),
     /// Print every mistake in the configuration; open no socket.
     #[command(after_help = CHECK_EXAMPLES)]
     Check(ConfigArgs),
@@ -224,6 +236,46 @@ pub struct AclArgs {
     pub format: Format,
 }
 
+/// `redprobe audit`.
+#[derive(Debug, Clone, Args)]
+pub struct AuditArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// A target of the configuration, or the URL of a server [default: the only target configured]
+    #[arg(long, value_name = "NAME|URL")]
+    pub target: Option<String>,
+    /// What the server is for: cache, buffer, store or mixed [default: the target's]
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
+    /// Change a setting of config_audit, as in 'expect={maxmemory="2gb"}' or 'accept=["P06"]'; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Bound of the audit.
+    #[arg(long, value_name = "DURATION", default_value = "1m")]
+    pub timeout: String,
+    /// Write to this file instead of stdout: Markdown where it ends in .md, text in .txt, else JSON.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// text for people, markdown for pages and tickets, or json for programs
+    #[arg(long, default_value = "text", hide_possible_values = true)]
+    pub format: AuditFormat,
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// How an audit is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuditFormat {
+    /// For people.
+    Text,
+    /// For pages and tickets.
+    Markdown,
+    /// For programs.
+    Json,
+}
+
 /// How a list is printed.
 #[derive(Debug, Clone, Args)]
 pub struct FormatArgs {
@@ -317,6 +369,7 @@ pub async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command {
         Command::Serve(args) => serve::run(args).await,
         Command::Run(args) => run::run(args).await,
+        Command::Audit(args) => audit::run(args).await,
         Command::Check(args) => check::run(&args),
         Command::Acl(args) => acl::run(args).await,
         Command::Probes(args) => probes::run(&args),

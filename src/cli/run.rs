@@ -18,15 +18,25 @@ use crate::{
     verdict::{self, Outcome},
 };
 
+pub(super) mod checks;
 mod files;
 mod progress;
-mod text;
+pub(super) mod text;
 
 /// Runs the probes and prints the report.
 ///
 /// # Errors
 /// Where nothing could be run, or the report could not be written.
 pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
+    run_and_print(&args, |records, code| format!("{}{}", text::suite(records), text::verdict(records, code)))
+        .await
+}
+
+/// As [`run`], for a command with a text of its own.
+pub(super) async fn run_and_print(
+    args: &RunArgs,
+    text: impl Fn(&[Arc<Record>], i32) -> String,
+) -> anyhow::Result<Exit> {
     let request = RunRequest {
         probes: args.probes.clone(),
         target: args.target.clone(),
@@ -57,7 +67,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<Exit> {
     let restored = records.iter().all(|record| record.unrestored.is_empty());
     let graded = verdict::exit_code(records.iter().map(|record| record.grade), interrupted);
     let code = if restored { graded } else { i32::from(Exit::NotRestored.code()) };
-    report(&args, &records, code)?;
+    report(args, &records, code, text)?;
     Ok(exit(code))
 }
 
@@ -107,7 +117,12 @@ impl Suite<'_> {
 }
 
 /// Prints the report, or writes it where it was asked for.
-fn report(args: &RunArgs, records: &[Arc<Record>], code: i32) -> anyhow::Result<()> {
+fn report(
+    args: &RunArgs,
+    records: &[Arc<Record>],
+    code: i32,
+    text: impl Fn(&[Arc<Record>], i32) -> String,
+) -> anyhow::Result<()> {
     for record in records {
         // The runner itself logs the other outcomes.
         if matches!(record.outcome, Outcome::Passed | Outcome::Skipped) {
@@ -121,9 +136,11 @@ fn report(args: &RunArgs, records: &[Arc<Record>], code: i32) -> anyhow::Result<
         let time = humantime::format_rfc3339_seconds(clock::wall()).to_string().replace([':', '-'], "");
         write(&directory.join(format!("redprobe-{time}.json")), &json)?;
     }
-    let text = || format!("{}{}", text::suite(records), text::verdict(records, code)).into_bytes();
+    let text = || text(records, code).into_bytes();
     match &args.output {
-        Some(path) if path.extension().is_some_and(|extension| extension == "txt") => write(path, &text()),
+        Some(path) if path.extension().is_some_and(|extension| extension == "txt" || extension == "md") => {
+            write(path, &text())
+        }
         Some(path) => write(path, &json),
         None => super::print(match args.format {
             Format::Json => json,

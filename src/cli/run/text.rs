@@ -9,6 +9,7 @@ use measure::{
     report::{Direction, LoopKind, Operation, Unit},
 };
 
+use super::checks::{self, Form};
 use crate::{
     sink::Record,
     verdict::{self, Objective, human},
@@ -29,6 +30,7 @@ fn run(record: &Record) -> String {
         attribution(record),
         pools(record),
         remedies(record),
+        checks::checks(&record.report.checks, Form::Text(columns())),
         notes(record),
     ];
     for part in parts.iter().filter(|part| !part.is_empty()) {
@@ -40,7 +42,8 @@ fn run(record: &Record) -> String {
     text
 }
 
-fn heading(record: &Record) -> String {
+/// Name, grade, outcome and conclusion.
+pub(in crate::cli) fn heading(record: &Record) -> String {
     let grade = record.grade.map_or_else(String::new, |grade| format!("{}, ", grade.as_str()));
     let took = human::value(record.took.as_secs_f64(), Unit::Seconds);
     let outcome = record.outcome.as_str();
@@ -157,7 +160,8 @@ fn remedies(record: &Record) -> String {
     text
 }
 
-fn notes(record: &Record) -> String {
+/// What there is to say beside the figures.
+pub(in crate::cli) fn notes(record: &Record) -> String {
     let report = &record.report;
     let mut text = String::new();
     if !report.doubts.is_empty() {
@@ -202,6 +206,13 @@ fn settings(text: &mut String, record: &Record) {
         );
         line(text, "NOT PUT BACK", &told);
     }
+}
+
+/// Columns of the terminal; where the text goes elsewhere, as many as read well.
+pub(in crate::cli) fn columns() -> usize {
+    const READS_WELL: usize = 100;
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+    size.map_or(READS_WELL, |size| usize::from(size.ws_col)).clamp(40, 160)
 }
 
 /// The last line of several runs: the worst of them decides.
