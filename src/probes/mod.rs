@@ -12,6 +12,7 @@ pub mod health;
 pub mod latency_baseline;
 pub mod memory_pressure;
 pub mod pool_exhaustion;
+pub mod pool_sizing;
 pub mod pool_starvation;
 pub mod server_info;
 pub mod split_pool;
@@ -24,6 +25,7 @@ pub static PROBES: &[&ProbeKind] = &[
     &const { ProbeKind::of::<latency_baseline::LatencyBaseline>() },
     &const { ProbeKind::of::<memory_pressure::MemoryPressure>() },
     &const { ProbeKind::of::<pool_exhaustion::PoolExhaustion>() },
+    &const { ProbeKind::of::<pool_sizing::PoolSizing>() },
     &const { ProbeKind::of::<pool_starvation::PoolStarvation>() },
     &const { ProbeKind::of::<server_info::ServerInfo>() },
     &const { ProbeKind::of::<split_pool::SplitPool>() },

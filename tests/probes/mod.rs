@@ -19,6 +19,7 @@ mod health;
 mod latency_baseline;
 mod memory_pressure;
 mod pool_exhaustion;
+mod pool_sizing;
 mod pool_starvation;
 mod registry;
 mod server_info;

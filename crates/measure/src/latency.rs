@@ -107,6 +107,17 @@ impl Recorder {
         })
     }
 
+    /// Share of the latencies above `limit`; 0 where there are none at all.
+    #[must_use]
+    pub fn share_above(&self, limit: Duration) -> f64 {
+        let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        let count = self.count();
+        if count == 0 || nanos >= self.max {
+            return 0.0;
+        }
+        (count - self.histogram.count_between(0, nanos.min(HIGHEST))) as f64 / count as f64
+    }
+
     /// The figures for a report.
     #[must_use]
     pub fn summary(&self) -> Latency {
@@ -239,6 +250,15 @@ mod tests {
             let few = recorder(&vec![5_000; usize::try_from(needed).unwrap() - 1]);
             assert!(few.quantile(q).is_none());
         }
+    }
+
+    #[test]
+    fn the_share_above_a_limit_needs_no_thousand_samples() {
+        let recorder = recorder(&[1_000_000, 2_000_000, 60_000_000, 70_000_000]);
+        assert_eq!(recorder.share_above(Duration::from_millis(50)), 0.5);
+        assert_eq!(recorder.share_above(Duration::from_millis(70)), 0.0);
+        assert_eq!(recorder.share_above(Duration::ZERO), 1.0);
+        assert_eq!(Recorder::default().share_above(Duration::ZERO), 0.0);
     }
 
     #[test]

@@ -99,11 +99,13 @@ pub enum Doubt {
     PhaseSkipped,
     /// Too much of an operation's time went nobody knows where.
     Unattributed,
+    /// What was tried several times did not come out the same, or there was no time to try it so often.
+    Unsure,
 }
 
 impl Doubt {
     /// Every doubt.
-    pub const ALL: [Doubt; 11] = [
+    pub const ALL: [Doubt; 12] = [
         Doubt::ProberCpuBusy,
         Doubt::EventLoopLag,
         Doubt::RunQueueWait,
@@ -115,6 +117,7 @@ impl Doubt {
         Doubt::RateNotOffered,
         Doubt::PhaseSkipped,
         Doubt::Unattributed,
+        Doubt::Unsure,
     ];
 
     /// The label value.
@@ -132,6 +135,7 @@ impl Doubt {
             Doubt::RateNotOffered => "rate_not_offered",
             Doubt::PhaseSkipped => "phase_skipped",
             Doubt::Unattributed => "unattributed",
+            Doubt::Unsure => "unsure",
         }
     }
 }

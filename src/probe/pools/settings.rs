@@ -122,10 +122,19 @@ impl Numbers {
     }
 }
 
-/// Declares the settings of a probe of pools: the shared ones, then its own. `readers` is the default number of them.
+/// Declares the settings of a probe of pools: the shared ones, then its own. `readers` is the default number of them,
+/// `seconds` the default length of a phase, 10 unless it is given.
 #[macro_export]
 macro_rules! pool_settings {
     ($(#[$meta:meta])* pub struct $name:ident (readers = $readers:literal) { $($rest:tt)* }) => {
+        $crate::pool_settings! {
+            $(#[$meta])* pub struct $name (readers = $readers, seconds = 10) { $($rest)* }
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident (readers = $readers:literal, seconds = $seconds:literal) { $($rest:tt)* }
+    ) => {
         $crate::settings! {
             $(#[$meta])* pub struct $name {
                 /// Connections of the pool.
@@ -146,8 +155,8 @@ macro_rules! pool_settings {
                 processes: u64 = 1,
                 /// Workers that do the GETs and SETs; unset: enough that one which waits delays no other.
                 workers: Option<u64> = None,
-                /// Length of each phase.
-                duration: $crate::config::settings::Span = $crate::config::settings::Span::secs(10),
+                /// Length of each phase, or of each trial where sizes are tried.
+                duration: $crate::config::settings::Span = $crate::config::settings::Span::secs($seconds),
                 $($rest)*
             }
         }
