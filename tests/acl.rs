@@ -100,8 +100,8 @@ fn settings(probe: &str) -> &'static [&'static str] {
             "monitoring_interval=50ms",
             "recovery=50ms",
         ],
-        "pool_starvation" | "split_pool" => &["duration=300ms", "block=50ms"],
         "pool_sizing" => &["duration=100ms", "block=50ms", "readers=1", "rate=20", "workers=2", "repeats=1"],
+        "mixed_workload" | "pool_starvation" | "split_pool" => &["duration=300ms", "block=50ms"],
         "pool_exhaustion" => &["duration=300ms", "hold=1ms", "cost=50ms", "readers=1", "block=50ms"],
         _ => &[],
     }

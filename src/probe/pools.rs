@@ -38,6 +38,8 @@ pub const OTHER_CONNECTIONS: u64 = 3;
 /// Share of the observed time beyond which nobody can say where it went.
 const UNATTRIBUTED: f64 = 0.05;
 
+/// The group of each of the readers' streams.
+const GROUP: &str = "redprobe";
 /// The setting with which groups read.
 const GROUPS: &str = "reader=xreadgroup";
 
@@ -199,7 +201,7 @@ impl PoolLoad {
         let (streams, block, reader) = (streams.clone(), numbers.block, numbers.reader);
         let commands = Commands::default().with(block + numbers.op_timeout, move |worker, _| match reader {
             Reader::Xread => streams.xread(worker as u64, block, "$"),
-            Reader::Xreadgroup => streams.xreadgroup(worker as u64, block, "reader"),
+            Reader::Xreadgroup => streams.xreadgroup(worker as u64, block, GROUP, ">"),
         });
         let mut plan = LoadPlan::new(self.phase, vec![Share { operation: reader.name(), weight: 1 }]);
         plan.workers = numbers.readers();
@@ -218,7 +220,7 @@ pub async fn prepare_streams(cx: &ProbeCx, numbers: &Numbers, streams: &KeyRange
     }
     let (mut conn, _) = cx.connect().await?;
     for index in 0..numbers.readers {
-        streams.xgroup_create(index).query_async::<()>(&mut conn).await.map_err(Failure::from)?;
+        streams.xgroup_create(index, GROUP).query_async::<()>(&mut conn).await.map_err(Failure::from)?;
     }
     Ok(())
 }

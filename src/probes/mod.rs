@@ -11,6 +11,7 @@ mod config_audit;
 pub mod health;
 pub mod latency_baseline;
 pub mod memory_pressure;
+pub mod mixed_workload;
 pub mod pool_exhaustion;
 pub mod pool_sizing;
 pub mod pool_starvation;
@@ -24,6 +25,7 @@ pub static PROBES: &[&ProbeKind] = &[
     &const { ProbeKind::of::<health::Health>() },
     &const { ProbeKind::of::<latency_baseline::LatencyBaseline>() },
     &const { ProbeKind::of::<memory_pressure::MemoryPressure>() },
+    &const { ProbeKind::of::<mixed_workload::MixedWorkload>() },
     &const { ProbeKind::of::<pool_exhaustion::PoolExhaustion>() },
     &const { ProbeKind::of::<pool_sizing::PoolSizing>() },
     &const { ProbeKind::of::<pool_starvation::PoolStarvation>() },

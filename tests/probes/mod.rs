@@ -18,6 +18,7 @@ mod config_audit;
 mod health;
 mod latency_baseline;
 mod memory_pressure;
+mod mixed_workload;
 mod pool_exhaustion;
 mod pool_sizing;
 mod pool_starvation;

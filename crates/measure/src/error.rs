@@ -137,6 +137,8 @@ impl Reason {
     /// The reason for a whole error line without its `-`. Some causes share the code `ERR` and differ in the text.
     #[must_use]
     pub fn from_error_line(line: &str) -> Self {
+        // What EXEC itself is refused for comes in its own words.
+        let line = line.strip_prefix("EXECABORT Transaction discarded because of: ").unwrap_or(line);
         let code = line.split(' ').next().unwrap_or_default();
         match Self::from_code(code) {
             Reason::Other if line.contains("max number of clients") => Reason::Rejected,
@@ -369,6 +371,10 @@ mod tests {
             ("NOAUTH Authentication required.", Reason::AuthRequired),
             ("WRONGPASS invalid username-password pair or user is disabled.", Reason::AuthRejected),
             ("NOPERM this user has no permissions to run the 'set' command", Reason::Denied),
+            (
+                "EXECABORT Transaction discarded because of: NOPERM this user has no permissions to run the 'exec' command",
+                Reason::Denied,
+            ),
             ("DENIED Redis is running in protected mode because", Reason::Rejected),
             ("LOADING Redis is loading the dataset in memory", Reason::Loading),
             ("BUSY Redis is busy running a script.", Reason::Busy),
