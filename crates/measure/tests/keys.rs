@@ -242,3 +242,44 @@ async fn refused_keys_are_on_the_own_account_and_a_stopped_run_writes_no_more() 
     let set = |text: &str| text.lines().find(|line| line.starts_with("cmdstat_set:")).map(str::to_owned);
     assert_eq!(set(&server.cli(&["INFO", "commandstats"])), set(&calls));
 }
+
+/// Ids of what a read gave; `None` for nil.
+type Entries = Option<redis::streams::StreamReadReply>;
+
+fn ids(entries: Entries) -> Vec<String> {
+    entries.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids).map(|entry| entry.id).collect()
+}
+
+#[tokio::test]
+async fn streams_are_read_from_any_id_and_a_group_gives_again_what_it_gave() {
+    let server = RedisServer::start();
+    let keys = space("run");
+    let streams = keys.range("streams", 1, 0).unwrap();
+    let mut conn = connect(&server).await;
+    streams.xgroup_create(0, "readers").query_async::<()>(&mut conn).await.unwrap();
+    let mut written = Vec::new();
+    for number in [b"1", b"2", b"3"] {
+        let ((id, ttl_set),): ((String, u8),) =
+            streams.xadd(0, &[("n", number)]).query_async(&mut conn).await.unwrap();
+        assert_eq!(ttl_set, 1);
+        written.push(id);
+    }
+    assert!(server.cli(&["PTTL", &streams.key(0)]).parse::<u64>().unwrap() > 50_000);
+
+    let (now, soon) = (Duration::ZERO, Duration::from_millis(1));
+    let after = streams.xread(0, now, &written[0]).query_async(&mut conn).await.unwrap();
+    assert_eq!(ids(after), written[1..]);
+    for nothing in [streams.xread(0, now, "$"), streams.xread(0, soon, &written[2])] {
+        assert_eq!(ids(nothing.query_async(&mut conn).await.unwrap()), [""; 0], "nil, and not for ever");
+    }
+    let given = streams.xreadgroup(0, now, "readers", ">").query_async(&mut conn).await.unwrap();
+    assert_eq!(ids(given), written);
+    let again = streams.xreadgroup(0, soon, "readers", &written[1]).query_async(&mut conn).await.unwrap();
+    assert_eq!(ids(again), written[2..], "it was given, and never acknowledged");
+
+    let _ = server.cli(&["DEL", &streams.key(0)]);
+    server.ok(&["SET", &streams.key(0), "no stream"]);
+    let refused = streams.xadd(0, &[("n", b"4")]).query_async::<()>(&mut conn).await.unwrap_err();
+    let why = Failure::from(refused).message;
+    assert!(why.starts_with("WRONGTYPE"), "the command's own words, not those of the transaction: {why}");
+}

@@ -100,11 +100,11 @@ pub(super) fn add(report: &mut Report, settings: &Settings, seen: &Seen<'_>) {
             timed_out(settings, seen, all),
         ),
     }];
-    parts.extend(faults.or_else(|| in_order(seen)));
-    parts.extend(cuts_in_words(seen.outcome));
     if all.count() > 0 {
         parts.push(advice(report, settings, all, needed));
     }
+    parts.extend(faults.or_else(|| in_order(seen)));
+    parts.extend(cuts_in_words(seen.outcome));
     report.conclusion = human::sentence(&parts);
 }
 
@@ -252,9 +252,15 @@ fn entry_faults(total: Tally) -> Option<String> {
 
 fn in_order(seen: &Seen<'_>) -> Option<String> {
     let read = seen.outcome.total().read;
-    let wait = human::seconds_or_dash(seen.outcome.delays.summary().p99);
-    (seen.complete && read > 0)
-        .then(|| format!("all {} were read in order, p99 {wait} after their send", entries_of(read)))
+    let way = seen.outcome.delays.summary();
+    let after = match way.p99 {
+        Some(p99) => format!("p99 after {}", human::value(p99, Unit::Seconds)),
+        None => format!("the slowest after {}", human::seconds_or_dash(way.max)),
+    };
+    (seen.complete && read > 0).then(|| {
+        let written = entries_of(seen.outcome.written);
+        format!("{written} came to every reader in order, {}, {after}", reads_of(read))
+    })
 }
 
 fn cuts_in_words(outcome: &Outcome) -> Option<String> {
@@ -289,6 +295,11 @@ fn advice(report: &Report, settings: &Settings, all: Timeouts, needed: Option<u6
         format!(": {readers} there, and {needed} for the rest")
     });
     format!("{went}split blocking reads onto their own pool{general}")
+}
+
+fn reads_of(count: u64) -> String {
+    let times = if count == 1 { "delivery" } else { "deliveries" };
+    format!("{} {times}", human::count(count))
 }
 
 fn entries_of(count: u64) -> String {
