@@ -2,13 +2,14 @@
 //!
 //! The sweep goes through another probe, `pool_starvation`, one size after the other, and judges its figures here.
 
-use std::time::Duration;
+use std::{process::Stdio, time::Duration};
 
 use measure::clock;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use testkit::{RedisServer, poll_until};
 
-use super::{Foreign, measured, objective, probe, skipped};
+use super::{Foreign, measured, objective, probe, ran, redprobe, skipped};
 
 /// Readers and traffic, and what they are promised.
 struct Setting {
@@ -20,8 +21,6 @@ struct Setting {
 
 /// Enough operations for a p99 of their waits, which takes a thousand.
 const SECONDS: f64 = 2.5;
-/// Trials of each size in the sweep.
-const SWEEPS: usize = 3;
 
 impl Setting {
     fn arguments(&self) -> Vec<String> {
@@ -42,9 +41,9 @@ impl Setting {
         sizing(server, &settings, &[]).expect_measured().clone()
     }
 
-    /// Whether a shared pool of this size does, by most of some runs.
+    /// Whether a shared pool of this size does, by two of up to three runs.
     fn does(&self, server: &RedisServer, size: u64) -> bool {
-        let met = |_: &usize| {
+        let met = || {
             let mut settings = self.arguments();
             settings.push(format!("pool_size={size}"));
             let ran = probe("pool_starvation", server, &arguments(&settings, &[]));
@@ -54,7 +53,9 @@ impl Setting {
             let wait = &objective(run, "pool_wait_p99").expect("enough waits")["observed"];
             !failed && wait.as_f64().is_some_and(|seconds| seconds <= 0.05)
         };
-        (0..SWEEPS).filter(met).count() * 2 > SWEEPS
+        // Two that agree outvote the third.
+        let (first, second) = (met(), met());
+        if first == second { first } else { met() }
     }
 
     /// The smallest size that does with all greater ones up to the last, tried one by one.
@@ -204,6 +205,23 @@ fn without_time_for_one_trial_nothing_is_said() {
     ran.expect_unmeasured("skipped", "deadline");
 }
 
+#[test]
+fn a_search_that_is_stopped_leaves_nothing() {
+    let server = RedisServer::start();
+    let foreign = Foreign::plant(&server);
+    let state = tempfile::tempdir().unwrap();
+    let url = server.url();
+    let arguments = ["run", "pool_sizing", "--target", &url, "--allow", "load", "--format", "json"];
+    let mut command = redprobe(state.path(), &[&arguments[..], &["--set", "reader=xreadgroup"]].concat());
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let blocked = || server.clients("redprobe-pool").iter().any(|line| line.contains("flags=b"));
+    assert!(poll_until(Duration::from_secs(20), blocked), "readers block");
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    ran(&child.wait_with_output().unwrap()).expect_unmeasured_by("cancelled");
+    assert!(server.clients("redprobe-pool").is_empty(), "gone by the time it says so");
+    foreign.check(&server);
+}
+
 #[cfg(feature = "soak")]
 mod soak {
     use super::*;
@@ -213,7 +231,7 @@ mod soak {
     fn five_settings_have_the_sizes_of_a_sweep() {
         let server = RedisServer::start();
         for (readers, rate, block_ms, pool_timeout_ms) in [
-            (30, 500, 500, 200),
+            (15, 500, 500, 200),
             (12, 1_000, 500, 200),
             (5, 500, 1_000, 200),
             (20, 500, 150, 300),

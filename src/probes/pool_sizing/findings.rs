@@ -55,6 +55,7 @@ pub(super) const OBJECTIVES: &[&ObjectiveDef] = &[&FOUND, &POOL_HEAD_ROOM, &REJE
 /// pool's; those of the pair follow, if they were searched.
 pub(super) fn add(report: &mut Report, settings: &Settings, curves: &[Curve], trials: &Trials) {
     report.measure("trials", trials.count as f64, Unit::Count);
+    report.measure("void_trials", trials.void as f64, Unit::Count);
     report.set(&TRIALS, trials.count as f64);
     for curve in curves {
         curve.report(report, &settings.numbers());

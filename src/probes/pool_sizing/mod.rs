@@ -219,6 +219,10 @@ impl PoolSizing {
             let crews: Vec<&LoadResult> = result.crews.iter().collect();
             let mut seen = Seen::of(&crews, &set);
             seen.attribution = trial.attribute_pools(&[("get", "get"), ("set", "set")], &result);
+            if bench.trials.is_void(&result, std::slice::from_ref(&seen), &self.settings) {
+                bench.trials.take(bench.phases, trial.report, &result, false)?;
+                continue;
+            }
             let met = curve.take(size, &seen, &self.settings);
             bench.trials.take(bench.phases, trial.report, &result, met)?;
             bench.tell(SHARED, &[(curve, size, &seen)]);
@@ -229,7 +233,7 @@ impl PoolSizing {
     /// As for the shared pool, both of the pair in the same trials: what one has does not wait for the other's.
     async fn search_split(&self, bench: &mut Bench<'_, '_>, pair: &mut [Curve; 2]) -> Result<(), ProbeError> {
         let numbers = self.settings.numbers();
-        let mut prepared = bench.trials.count > 0;
+        let mut prepared = bench.trials.count + bench.trials.void > 0;
         let mut tried = false;
         while pair.iter().any(|curve| curve.search.next().is_some()) {
             let sizes = [0, 1].map(|at| {
@@ -260,6 +264,10 @@ impl PoolSizing {
             }
             let [traffic, readers] = &result.crews[..] else { break };
             let seen = [Seen::of(&[readers], &stream), Seen::of(&[traffic], &general)];
+            if bench.trials.is_void(&result, &seen, &self.settings) {
+                bench.trials.take(bench.phases, trial.report, &result, false)?;
+                continue;
+            }
             let met = [0, 1].map(|at| pair[at].take(sizes[at], &seen[at], &self.settings));
             bench.trials.take(bench.phases, trial.report, &result, met == [true; 2])?;
             bench.tell(SPLIT, &[(&pair[0], sizes[0], &seen[0]), (&pair[1], sizes[1], &seen[1])]);
@@ -292,8 +300,9 @@ const STREAM: [&str; 3] = ["stream_pool_size", "stream_pool_in_use", "stream_poo
 const GENERAL: [&str; 3] = ["general_pool_size", "general_pool_in_use", "general_pool_waiting"];
 
 impl Bench<'_, '_> {
-    /// Adds a trial to the timeline.
+    /// Counts a trial, and adds it to the timeline.
     fn tell(&mut self, phase: &'static str, tried: &[(&Curve, u64, &Seen)]) {
+        self.trials.count += 1;
         let mut values = BTreeMap::new();
         for (curve, size, seen) in tried {
             curve.point(*size, seen, &mut values);

@@ -18,6 +18,11 @@ use crate::probe::{
     pools::{Numbers, PoolResult, PoolSet, figures},
 };
 
+/// Operations that start late by more than this on average were held up: undisturbed they are late by a tenth of it, also
+/// where the pool is too small.
+const HELD_UP: Duration = Duration::from_millis(1);
+/// Trials that may be void.
+const MOST_VOID: u64 = 10;
 /// Share of the waits that may be longer than the limit of p99.
 const ABOVE_P99: f64 = 0.01;
 
@@ -121,8 +126,10 @@ impl Curve {
 /// What all trials of a phase came to besides their curves.
 #[derive(Default)]
 pub(super) struct Trials {
-    /// Trials.
+    /// Trials that count.
     pub(super) count: u64,
+    /// Those that do not, since redprobe itself was held up.
+    pub(super) void: u64,
     /// Connections that the server turned away, at the most in one trial.
     pub(super) rejected: Option<f64>,
     /// How long a GET holds its connection, by the latest trial that had one.
@@ -130,6 +137,19 @@ pub(super) struct Trials {
 }
 
 impl Trials {
+    /// Whether the trial does not count: it failed while redprobe itself was held up, which pools of any size would have
+    /// suffered from. Where that does not end, trials count all the same.
+    pub(super) fn is_void(&mut self, result: &PoolResult, seen: &[Seen], settings: &Settings) -> bool {
+        let traffic = ["get", "set"].into_iter().filter_map(|name| result.parts.get(name));
+        let (late, attempts) =
+            traffic.fold((0.0, 0), |sum, parts| (sum.0 + parts.late.as_secs_f64(), sum.1 + parts.attempts));
+        let void = late > HELD_UP.as_secs_f64() * attempts as f64
+            && seen.iter().any(|seen| !seen.meets(settings))
+            && self.void < MOST_VOID;
+        self.void += u64::from(void);
+        void
+    }
+
     /// Moves what a trial found from its own report to that of the run, where each phase's operations are one line;
     /// doubts only of one that `met` the limits: a pool that is too small keeps the rate from being offered.
     ///
@@ -142,7 +162,6 @@ impl Trials {
         result: &PoolResult,
         met: bool,
     ) -> Result<(), ProbeError> {
-        self.count += 1;
         self.hold = result.parts.get("get").and_then(figures::hold).or(self.hold);
         self.rejected =
             self.rejected.into_iter().chain(result.side.max("rejected_connections")).reduce(f64::max);
