@@ -78,13 +78,14 @@ pub(super) fn add(report: &mut Report, settings: &Settings, seen: &Seen<'_>) {
     }
     entries(report, seen);
     cuts(report, seen.outcome);
-    fullness(report, settings, seen);
+    let blocked = fullness(report, settings, seen);
     time_shares(report);
     let needed = seen.needed(settings);
     if let Some(needed) = needed {
         report.measure("general_pool_needed", needed as f64, Unit::Count);
     }
-    if all.no_connection > 0 {
+    let starved = is_starved(all, blocked);
+    if starved {
         let streams = settings.readers.div_ceil(settings.processes);
         report.remedies = remedy::split(&settings.numbers(), streams, needed.unwrap_or(settings.pool_size));
     }
@@ -101,7 +102,7 @@ pub(super) fn add(report: &mut Report, settings: &Settings, seen: &Seen<'_>) {
         ),
     }];
     if all.count() > 0 {
-        parts.push(advice(report, settings, all, needed));
+        parts.push(advice(report, settings, starved, needed));
     }
     parts.extend(faults.or_else(|| in_order(seen)));
     parts.extend(cuts_in_words(seen.outcome));
@@ -161,7 +162,13 @@ fn cuts(report: &mut Report, outcome: &Outcome) {
     }
 }
 
-fn fullness(report: &mut Report, settings: &Settings, seen: &Seen<'_>) {
+/// Whether readers keep the pool from the others; connections can also be out because the server does not answer.
+fn is_starved(all: Timeouts, blocked_share: f64) -> bool {
+    all.no_connection > 0 && (all.no_answer == 0 || blocked_share > BLOCKED_SHARE.limit)
+}
+
+/// Returns the share of the pool that blocking reads held.
+fn fullness(report: &mut Report, settings: &Settings, seen: &Seen<'_>) -> f64 {
     let Seen { result, set, .. } = seen;
     let (lasted, account) = (result.lasted(), set.account());
     report.measure("pool_wait_failures", account.wait_failures as f64, Unit::Count);
@@ -178,6 +185,7 @@ fn fullness(report: &mut Report, settings: &Settings, seen: &Seen<'_>) {
     report.measure("blocked_share", blocked, Unit::Ratio);
     report.observe(&BLOCKED_SHARE, blocked);
     report.observe_if(&REJECTED_CONNECTIONS, result.side.max("rejected_connections"));
+    blocked
 }
 
 fn time_shares(report: &mut Report) {
@@ -278,17 +286,15 @@ fn cuts_in_words(outcome: &Outcome) -> Option<String> {
 }
 
 /// What to do, by where the time of a stop check went.
-fn advice(report: &Report, settings: &Settings, all: Timeouts, needed: Option<u64>) -> String {
+fn advice(report: &Report, settings: &Settings, starved: bool, needed: Option<u64>) -> String {
     let stop_check = report.attribution.iter().find(|share| share.operation == "stop_check");
     let dominant =
         stop_check.and_then(|share| parts_of(share).into_iter().max_by(|a, b| a.1.total_cmp(&b.1)));
     let went = dominant.map_or_else(String::new, |(part, share)| {
         format!("{} of a stop check's time is {}: ", human::value(share, Unit::Ratio), part.replace('_', " "))
     });
-    if all.no_connection == 0 {
-        return format!(
-            "{went}connections were free, and answers did not come in time; look at the server and the way to it"
-        );
+    if !starved {
+        return format!("{went}answers did not come in time; look at the server and the way to it");
     }
     let general = needed.map_or_else(String::new, |needed| {
         let readers = human::things(settings.readers.div_ceil(settings.processes), "reader");
