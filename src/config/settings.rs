@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 
 // What a probe may know of its target's configuration beside its own settings.
 pub use super::plan::Profile;
+pub(crate) use super::suggest::nearest;
 
 pub mod clients;
 

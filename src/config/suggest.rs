@@ -1,7 +1,7 @@
 //! "Did you mean": the nearest of the names that would have been right.
 
 /// The nearest name, where one is near enough to have been meant.
-pub(super) fn nearest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let nearness = |name: &str| strsim::normalized_damerau_levenshtein(found, name);
     names
         .into_iter()

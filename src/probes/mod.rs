@@ -6,8 +6,7 @@
 use crate::probe::ProbeKind;
 
 pub mod client_census;
-#[expect(dead_code, reason = "the probe over it follows")]
-mod config_audit;
+pub mod config_audit;
 pub mod health;
 pub mod latency_baseline;
 pub mod memory_pressure;
@@ -22,6 +21,7 @@ pub mod throughput;
 /// Every probe, by name.
 pub static PROBES: &[&ProbeKind] = &[
     &const { ProbeKind::of::<client_census::ClientCensus>() },
+    &const { ProbeKind::of::<config_audit::ConfigAudit>() },
     &const { ProbeKind::of::<health::Health>() },
     &const { ProbeKind::of::<latency_baseline::LatencyBaseline>() },
     &const { ProbeKind::of::<memory_pressure::MemoryPressure>() },

@@ -137,7 +137,8 @@ fn conclusion(outcome: Outcome, reason: Reason, message: &str) -> String {
 fn scrub_report(scrub: &Scrub, report: &mut Report) {
     let errors = report.errors.iter_mut().map(|error| &mut error.message);
     let skipped = report.skipped_phases.iter_mut().map(|phase| &mut phase.message);
-    for message in errors.chain(skipped).chain([&mut report.conclusion]) {
+    let checks = report.checks.iter_mut().map(|check| &mut check.actual);
+    for message in errors.chain(skipped).chain(checks).chain([&mut report.conclusion]) {
         *message = scrub.clean(std::mem::take(message));
     }
 }

@@ -254,27 +254,29 @@ pub struct Attribution {
     pub unattributed: f64,
 }
 
-/// One check of an audit.
+/// One check of an audit. Most of its texts are the catalogue's own, and borrowed.
 #[derive(Debug, Clone, Serialize)]
 pub struct Check {
-    /// Its id in the catalogue.
-    pub check: &'static str,
-    /// Its name.
-    pub title: &'static str,
+    /// Its id in the catalogue, or `E:` and the name of an expected setting.
+    pub check: Cow<'static, str>,
+    /// Its name: a sentence that is true where it passes.
+    pub title: Cow<'static, str>,
     /// pass, warn, fail, unknown or not_applicable.
     pub status: &'static str,
-    /// What failing it costs.
+    /// What failing it costs: critical, high, medium, low or info.
     pub severity: &'static str,
+    /// What it is about: memory, persistence, …
+    pub area: &'static str,
     /// What was expected.
-    pub expected: String,
-    /// What was found.
+    pub expected: Cow<'static, str>,
+    /// What was found, or why nothing was.
     pub actual: String,
     /// Why it matters.
-    pub why: &'static str,
-    /// How to mend it.
-    pub remedy: String,
+    pub why: Cow<'static, str>,
+    /// How to mend it: a command or a line of the server's configuration first.
+    pub remedy: Cow<'static, str>,
     /// Where this is documented.
-    pub source: &'static str,
+    pub source: Cow<'static, str>,
 }
 
 /// One moment of a run: for plots.

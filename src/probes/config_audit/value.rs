@@ -72,6 +72,10 @@ pub(super) enum Moot {
 }
 
 impl Unknown {
+    /// Every reason.
+    pub(super) const ALL: [Self; 5] =
+        [Self::Denied, Self::FirstAudit, Self::Remote, Self::Unreadable, Self::Unclear];
+
     /// As reports have it.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
@@ -103,6 +107,11 @@ impl Missing {
     /// Something that this version does not have.
     pub(super) fn version(text: impl Into<String>) -> Self {
         Self::NotApplicable(Moot::Version, text.into())
+    }
+
+    /// Something that this server is not set up for.
+    pub(super) fn setup(text: impl Into<String>) -> Self {
+        Self::NotApplicable(Moot::Setup, text.into())
     }
 
     /// The weightier of two: what is not known outweighs what does not arise.

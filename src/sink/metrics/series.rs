@@ -376,7 +376,7 @@ fn show_checks<'a>(owner: &'a Owner, record: &'a Record, out: &mut Exposition<'a
     for check in &record.report.checks {
         *counts.entry([check.severity, check.status]).or_default() += 1;
         if check.status == "fail" {
-            out.set(&job::AUDIT_CHECK_FAILING, owner, [check.check, check.severity], 1.0);
+            out.set(&job::AUDIT_CHECK_FAILING, owner, [&check.check, check.severity], 1.0);
         }
     }
     for (labels, count) in counts {
