@@ -74,15 +74,16 @@ fn starved() -> Report {
     });
     for (check, status) in [("M01", "fail"), ("M02", "pass"), ("M03", "pass")] {
         report.checks.push(Check {
-            check,
-            title: "A check",
+            check: check.into(),
+            title: "A check".into(),
             status,
             severity: "high",
-            expected: String::new(),
+            area: "memory",
+            expected: "".into(),
             actual: String::new(),
-            why: "",
-            remedy: String::new(),
-            source: "",
+            why: "".into(),
+            remedy: "".into(),
+            source: "".into(),
         });
     }
     report.doubts.insert(Doubt::SharedTarget);

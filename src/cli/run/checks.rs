@@ -42,7 +42,7 @@ pub(in crate::cli) fn checks(checks: &[Check], form: Form) -> String {
 fn of<'a>(checks: &'a [Check], status: &str) -> Vec<&'a Check> {
     let mut found: Vec<_> = checks.iter().filter(|check| check.status == status).collect();
     let rank = |check: &Check| SEVERITIES.iter().position(|severity| *severity == check.severity);
-    found.sort_by_key(|check| (rank(check), check.check));
+    found.sort_by(|a, b| (rank(a), &a.check).cmp(&(rank(b), &b.check)));
     found
 }
 
@@ -76,11 +76,11 @@ fn title(text: &mut String, title: &str, form: Form) {
 fn entry(text: &mut String, check: &Check, form: Form) {
     let Check { check: id, title, severity, .. } = check;
     let fields = [
-        ("expected", check.expected.as_str()),
-        ("found", &check.actual),
-        ("why", check.why),
-        ("remedy", &check.remedy),
-        ("source", check.source),
+        ("expected", &*check.expected),
+        ("found", &*check.actual),
+        ("why", &*check.why),
+        ("remedy", &*check.remedy),
+        ("source", &*check.source),
     ];
     let fields = fields.into_iter().filter(|(_, value)| !value.is_empty());
     match form {
@@ -110,7 +110,7 @@ fn unknown(text: &mut String, checks: &[&Check], form: Form) {
     title(text, &format!("Not known: {}", checks.len()), form);
     let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for check in checks {
-        reasons.entry(&check.actual).or_default().push(check.check);
+        reasons.entry(&check.actual).or_default().push(&check.check);
     }
     for (reason, ids) in reasons {
         item(text, &format!("{reason}: {}", ids.join(" ")), form);
@@ -174,15 +174,17 @@ mod tests {
 
     fn check(id: &'static str, severity: &'static str, status: &'static str, actual: &str) -> Check {
         Check {
-            check: id,
-            title: "a title",
+            check: id.into(),
+            title: "a title".into(),
             status,
             severity,
+            area: "memory",
             expected: "more than 0".into(),
             actual: actual.into(),
-            why: "it matters because of something that takes more than one line to say in a narrow terminal",
+            why: "it matters because of something that takes more than one line to say in a narrow terminal"
+                .into(),
             remedy: "CONFIG SET maxmemory 2gb".into(),
-            source: "https://example.org/",
+            source: "https://example.org/".into(),
         }
     }
 

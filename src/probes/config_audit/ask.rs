@@ -3,7 +3,7 @@
 //!
 //! What the answers mean is `facts`' to say; what is remembered of earlier audits, `memory`'s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use measure::{
     Failure, Reason,
@@ -14,6 +14,8 @@ use measure::{
 use super::{
     known::{KNOWN, Setting},
     memory::Denied,
+    path::ACL_USER,
+    replies::{self, DefaultUser, text},
     value::{Missing, Unknown, Value},
 };
 
@@ -26,6 +28,8 @@ pub(super) enum Question {
     Config,
     /// ACL GETUSER default.
     Acl,
+    /// ACL DRYRUN of the login.
+    Trial,
     /// LATENCY LATEST.
     Latency,
     /// CLUSTER INFO.
@@ -38,6 +42,7 @@ impl Question {
             Self::Info => "INFO",
             Self::Config => "CONFIG GET",
             Self::Acl => "ACL GETUSER",
+            Self::Trial => "ACL DRYRUN",
             Self::Latency => "LATENCY LATEST",
             Self::Cluster => "CLUSTER INFO",
         }
@@ -53,6 +58,8 @@ pub(super) struct Answers {
     pub(super) config: Result<BTreeMap<&'static str, String>, Missing>,
     /// What the user `default` may do.
     pub(super) default_user: Result<DefaultUser, Missing>,
+    /// The names of [`ACL_USER`] that the login may send.
+    pub(super) allowed: Result<BTreeSet<&'static str>, Missing>,
     /// Of each event the last and the greatest latency, in milliseconds.
     pub(super) latency: Result<BTreeMap<String, (f64, f64)>, Missing>,
     /// CLUSTER INFO; not asked where the server is no cluster node.
@@ -77,19 +84,6 @@ pub(super) struct Refused {
     pub(super) denied: u32,
     /// For any other reason, such as an unknown command.
     pub(super) other: u32,
-}
-
-/// What the user `default` may do. Its passwords' hashes are in the same answer and go no further than this file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct DefaultUser {
-    /// It can log in.
-    pub(super) on: bool,
-    /// With any password, or none.
-    pub(super) nopass: bool,
-    /// It may send every command.
-    pub(super) all_commands: bool,
-    /// It may touch every key.
-    pub(super) all_keys: bool,
 }
 
 /// Asks everything that was not denied before.
@@ -120,23 +114,25 @@ pub(super) async fn ask(
         questions.push((Question::Cluster, redis::cmd("CLUSTER").arg("INFO").to_owned()));
     }
     let batch = asker.batch(questions).await?;
-    let mut config = batch.get(Question::Config).map(pairs);
+    let mut config = batch.get(Question::Config).map(replies::pairs);
     if let Ok(config) = &mut config
         && at_once < names.len()
     {
         let rest = names[at_once..].iter().map(|name| (Question::Config, get(&[name]))).collect();
         let rest = asker.batch(rest).await?;
-        config.extend(rest.get(Question::Config).map(pairs).unwrap_or_default());
+        config.extend(rest.get(Question::Config).map(replies::pairs).unwrap_or_default());
     }
+    let allowed = asker.allowed(info.as_ref().is_ok_and(takes_several)).await?;
     let cluster = if is_cluster {
         batch.text(Question::Cluster).map(|text| Info::parse(&text))
     } else {
         Err(Missing::setup("the server is no node of a cluster"))
     };
     Ok(Answers {
-        config: config.map(|pairs| settings(pairs.into_iter())),
-        default_user: batch.get(Question::Acl).and_then(|replies| default_user(&replies[0])),
-        latency: batch.get(Question::Latency).map(|replies| latest(&replies[0])),
+        config: config.map(|pairs| replies::settings(pairs.into_iter())),
+        default_user: batch.get(Question::Acl).and_then(|replies| replies::default_user(&replies[0])),
+        latency: batch.get(Question::Latency).map(|replies| replies::latest(&replies[0])),
+        allowed,
         cluster,
         info,
         denied: asker.denied,
@@ -207,6 +203,34 @@ impl Asker<'_> {
         Ok(batch)
     }
 
+    /// What the login may send of [`ACL_USER`], where the server `can_tell`. Nothing of it is carried out, and what is
+    /// denied is told without being refused.
+    async fn allowed(&mut self, can_tell: bool) -> Result<Result<BTreeSet<&'static str>, Missing>, Failure> {
+        if !can_tell {
+            return Ok(Err(Missing::version("ACL DRYRUN came with Redis 7.0")));
+        }
+        let trial = |call: &str| {
+            let mut command = redis::cmd("ACL");
+            command.arg("DRYRUN").arg(self.user);
+            command.arg(call.split(' ').collect::<Vec<_>>());
+            command
+        };
+        let (first, mut all) = (trial("ping"), redis::pipe());
+        for (_, call) in ACL_USER {
+            all.add_command(trial(call));
+        }
+        // One alone: where it is refused, that is one refusal and not one per command.
+        if let Err(missing) = self.batch(vec![(Question::Trial, first)]).await?.get(Question::Trial) {
+            return Ok(Err(missing));
+        }
+        let replies: Vec<redis::RedisResult<Reply>> = all.ignore_errors().query_async(self.conn).await?;
+        // An error is a command that is not there: renamed away, so that it is not allowed either.
+        let allowed = |(name, reply): (&(&'static str, &str), redis::RedisResult<Reply>)| {
+            reply.is_ok_and(|reply| matches!(text(&reply).as_deref(), Ok("OK"))).then_some(name.0)
+        };
+        Ok(Ok(ACL_USER.iter().zip(replies).filter_map(allowed).collect()))
+    }
+
     /// What a refusal means: never again, or not now.
     fn refuse(&mut self, question: Question, failure: Failure) -> Result<Missing, Failure> {
         let name = question.name();
@@ -223,7 +247,7 @@ impl Asker<'_> {
     }
 }
 
-/// Whether CONFIG GET takes several names: since Redis 7.0, and in all of Valkey.
+/// Whether CONFIG GET takes several names and ACL DRYRUN is there: since Redis 7.0, and in all of Valkey.
 fn takes_several(info: &Info) -> bool {
     let Some(server) = info.server() else { return false };
     match server.flavour {
@@ -232,138 +256,5 @@ fn takes_several(info: &Info) -> bool {
             version.order(&Value::Version(vec![7, 0])).is_some_and(std::cmp::Ordering::is_ge)
         }),
         _ => false,
-    }
-}
-
-/// By the newest name of each: where a server answers to two, they say the same.
-fn settings(pairs: impl Iterator<Item = (String, String)>) -> BTreeMap<&'static str, String> {
-    let mut found = BTreeMap::new();
-    for (name, value) in pairs {
-        // What was not asked for is not kept.
-        let asked = KNOWN.iter().find(|setting| setting.names().any(|known| known == name));
-        if let Some(setting) = asked {
-            found.entry(setting.name).or_insert(value);
-        }
-    }
-    found
-}
-
-/// In each reply name and value by turns, or a map.
-fn pairs(replies: &[Reply]) -> Vec<(String, String)> {
-    let pair = |name: &Reply, value: &Reply| Some((text(name).ok()?, text(value).ok()?));
-    let of_one = |reply: &Reply| match reply {
-        Reply::Array(items) => {
-            items.chunks_exact(2).filter_map(|chunk| pair(&chunk[0], &chunk[1])).collect::<Vec<_>>()
-        }
-        Reply::Map(items) => items.iter().filter_map(|(name, value)| pair(name, value)).collect(),
-        _ => Vec::new(),
-    };
-    replies.iter().flat_map(of_one).collect()
-}
-
-fn text(reply: &Reply) -> Result<String, Missing> {
-    match reply {
-        Reply::BulkString(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
-        Reply::SimpleString(text) | Reply::VerbatimString { text, .. } => Ok(text.clone()),
-        Reply::Int(number) => Ok(number.to_string()),
-        Reply::Okay => Ok("OK".to_owned()),
-        _ => Err(Missing::unclear("an answer of an unexpected kind")),
-    }
-}
-
-/// `ACL GETUSER`: field and value by turns. Only flags, commands and keys are looked at.
-fn default_user(reply: &Reply) -> Result<DefaultUser, Missing> {
-    let Reply::Array(fields) = reply else {
-        return Err(Missing::unclear("ACL GETUSER default answers with something else than a list"));
-    };
-    let mut user = DefaultUser::default();
-    for field in fields.chunks_exact(2) {
-        let words = match &field[1] {
-            Reply::Array(items) => items.iter().filter_map(|item| text(item).ok()).collect::<Vec<_>>(),
-            other => text(other).map(|text| vec![text]).unwrap_or_default(),
-        };
-        let has = |word: &str| words.iter().any(|it| it.split_whitespace().any(|part| part == word));
-        match &*text(&field[0])? {
-            "flags" => {
-                user.on = has("on");
-                user.nopass = has("nopass");
-                user.all_commands |= has("allcommands");
-                user.all_keys |= has("allkeys");
-            }
-            "commands" => user.all_commands |= words.iter().any(|rule| rule.trim() == "+@all"),
-            "keys" => user.all_keys |= has("~*") || has("*"),
-            _ => {}
-        }
-    }
-    Ok(user)
-}
-
-/// `LATENCY LATEST`: event, when, last, greatest.
-fn latest(reply: &Reply) -> BTreeMap<String, (f64, f64)> {
-    let Reply::Array(events) = reply else { return BTreeMap::new() };
-    let event = |event: &Reply| {
-        let Reply::Array(parts) = event else { return None };
-        let number = |at: usize| match parts.get(at) {
-            Some(Reply::Int(number)) => Some(*number as f64),
-            _ => None,
-        };
-        Some((text(parts.first()?).ok()?, (number(2)?, number(3)?)))
-    };
-    events.iter().filter_map(event).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bulk(text: &str) -> Reply {
-        Reply::BulkString(text.as_bytes().to_vec())
-    }
-
-    fn list(items: &[&str]) -> Reply {
-        Reply::Array(items.iter().map(|item| bulk(item)).collect())
-    }
-
-    #[test]
-    fn old_names_count_and_what_was_not_asked_for_does_not() {
-        let reply = list(&["slave-priority", "7", "requirepass", "s3cret", "save", ""]);
-        let found = settings(pairs(&[reply]).into_iter());
-        let expected = BTreeMap::from([("replica-priority", "7".to_owned()), ("save", String::new())]);
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn the_default_user_of_6_and_7() {
-        let of = |fields: Vec<Reply>| default_user(&Reply::Array(fields)).unwrap();
-        let open = DefaultUser { on: true, nopass: true, all_commands: true, all_keys: true };
-        let seven = vec![
-            bulk("flags"),
-            list(&["on", "nopass"]),
-            bulk("passwords"),
-            list(&[]),
-            bulk("commands"),
-            bulk("+@all"),
-            bulk("keys"),
-            bulk("~*"),
-        ];
-        assert_eq!(of(seven), open);
-        let six = vec![
-            bulk("flags"),
-            list(&["on", "allkeys", "allcommands", "nopass"]),
-            bulk("commands"),
-            bulk("+@all"),
-            bulk("keys"),
-            list(&["*"]),
-        ];
-        assert_eq!(of(six), open);
-        let reduced = vec![
-            bulk("flags"),
-            list(&["on"]),
-            bulk("commands"),
-            bulk("-@all +get"),
-            bulk("keys"),
-            bulk("~app:*"),
-        ];
-        assert_eq!(of(reduced), DefaultUser { on: true, ..DefaultUser::default() });
     }
 }

@@ -1,7 +1,13 @@
 //! The catalogue of checks: TOML files, one row per check, read once and checked whole.
 //!
-//! What a row's expressions may say is in `expr` and `path`; what a row comes to on a server, in `evaluate`. To add a
-//! check, add a row; to add a file, name it in [`FILES`].
+//! A row passes where `pass` is true; where not, it warns if `warn` is true and fails otherwise. `when` and `otherwise`
+//! say when it does not apply; `since`, `until`, `valkey_since` and `valkey_until` name versions. `[ID.profile.cache]` and
+//! the like change any of severity, pass, warn, expected, actual, why and remedy for a profile. `setting` is the setting
+//! whose expectation takes the place of the rule; `host` rows are read on the server's machine; `upstream` rows judge a
+//! version number. A remedy begins with a command, or with a line of redis.conf.
+//!
+//! What expressions may say is in `expr` and `path`, sentences in `template`; what a row comes to on a server, in
+//! `evaluate`. To add a check, add a row; to add a file, name it in [`FILES`].
 
 use std::{collections::BTreeMap, sync::LazyLock};
 

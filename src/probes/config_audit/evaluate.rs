@@ -67,7 +67,7 @@ const SETTINGS_PAGE: &str = "https://redis.io/docs/latest/operate/oss_and_stack/
 impl Terms<'_> {
     /// A row of the catalogue, or what was expected in its place.
     pub(super) fn row(&self, row: &'static Row, expected: Option<&Expected>, facts: &Facts) -> Judged {
-        let rule = row.rule(facts.profile);
+        let rule = row.rule(facts.around.profile);
         let mut state =
             expected.map_or_else(|| judge(row, rule, facts), |expected| judge_expected(expected, facts));
         let upstream = row.upstream && !self.upstream_builds && state == State::Fail;
@@ -87,6 +87,8 @@ impl Terms<'_> {
             source: Cow::Borrowed(&row.source),
         };
         if let Some(expected) = expected {
+            // What somebody has asked for in so many words is no trifle, whatever the catalogue thinks of it.
+            check.severity = rule.severity.min(Severity::Medium).as_str();
             describe(&mut check, expected, facts);
         }
         if upstream {
@@ -154,7 +156,7 @@ fn judge(row: &Row, rule: &Rule, facts: &Facts) -> State {
         return State::Missing(missing);
     }
     if row.host
-        && let Err(missing) = &facts.host
+        && let Err(missing) = &facts.around.host
     {
         return State::Missing(missing.clone());
     }

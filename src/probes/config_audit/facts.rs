@@ -23,36 +23,38 @@ use super::{
 };
 use crate::config::settings::Profile;
 
+/// What is known beside the server's answers.
+pub(super) struct Around {
+    pub(super) host: Result<Host, Missing>,
+    /// What the server had counted at the last audit.
+    pub(super) before: Option<Counts>,
+    pub(super) profile: Profile,
+    /// redprobe's own unix time.
+    pub(super) wall: f64,
+    /// Connections that all declared pools may open together.
+    pub(super) pool_connections: Option<f64>,
+    /// Seconds after which they give up an idle connection.
+    pub(super) pool_max_idle: Option<f64>,
+}
+
 /// What is known.
 pub(super) struct Facts {
     pub(super) answers: Answers,
-    pub(super) host: Result<Host, Missing>,
-    pub(super) profile: Profile,
+    pub(super) around: Around,
     /// The unix time: the server's own where it tells it.
     pub(super) now: f64,
     /// What the server says of itself, and its version as numbers.
     server: Option<(ServerFacts, Vec<u64>)>,
-    /// What it had counted at the last audit.
-    before: Option<Counts>,
-    /// What all pools together can open, and how long they keep an idle connection, as declared.
-    pools: (Option<u64>, Option<f64>),
     commands: BTreeMap<String, CommandStat>,
     errors: BTreeMap<String, u64>,
 }
 
 impl Facts {
-    /// Takes in what was asked and read; `wall` is redprobe's own time.
+    /// Takes in what was asked and read.
     ///
     /// # Errors
     /// Where whoever answers is no Redis server.
-    pub(super) fn new(
-        answers: Answers,
-        host: Result<Host, Missing>,
-        before: Option<Counts>,
-        profile: Profile,
-        wall: f64,
-        pools: (Option<u64>, Option<f64>),
-    ) -> Result<Self, ProbeError> {
+    pub(super) fn new(answers: Answers, around: Around) -> Result<Self, ProbeError> {
         let info = answers.info.as_ref().ok();
         let server = info.and_then(Info::server);
         if info.is_some() && server.is_none() {
@@ -61,13 +63,14 @@ impl Facts {
                 "the answer to INFO has no version; this is not a Redis server, or INFO is filtered",
             ));
         }
-        let now = info.and_then(|info| info.number("server_time_usec")).map_or(wall, |micros| micros / 1e6);
+        let server_time = info.and_then(|info| info.number("server_time_usec"));
+        let now = server_time.map_or(around.wall, |micros| micros / 1e6);
         let server = server.and_then(|server| match Value::version(&server.version)? {
             Value::Version(numbers) => Some((server, numbers)),
             _ => None,
         });
         let (commands, errors) = info.map(|info| (info.commands(), info.errors())).unwrap_or_default();
-        Ok(Self { answers, host, profile, now, server, before, pools, commands, errors })
+        Ok(Self { answers, around, now, server, commands, errors })
     }
 
     /// Flavour and version.
@@ -90,14 +93,14 @@ impl Facts {
                 .get(setting.name)
                 .cloned()
                 .ok_or_else(|| Missing::version(format!("{} has no {}", self.called(), setting.name)))?,
-            Err(denied) => self.from_info(setting).ok_or_else(|| denied.clone())?,
+            Err(denied) => self.told_by_info(setting).ok_or_else(|| denied.clone())?,
         };
         let unclear = || Missing::unclear(format!("{} has an unexpected value", setting.name));
         normal::read_answer(setting.kind, &text).ok_or_else(unclear)
     }
 
     /// Those settings that INFO tells too.
-    fn from_info(&self, setting: &Setting) -> Option<String> {
+    fn told_by_info(&self, setting: &Setting) -> Option<String> {
         let info = self.answers.info.as_ref().ok()?;
         let field = match setting.name {
             "maxmemory" => "maxmemory",
@@ -162,7 +165,7 @@ impl Facts {
     fn increase(&self, counter: &Counter) -> Result<Value, Missing> {
         let now = self.count(counter)?;
         let first = |text: &str| Err(Missing::Unknown(Unknown::FirstAudit, text.to_owned()));
-        let Some(before) = &self.before else {
+        let Some(before) = &self.around.before else {
             return first("it compares with an earlier audit by the same process");
         };
         if before.run_id != self.info()?.text("run_id").unwrap_or_default() {
@@ -181,6 +184,21 @@ impl Facts {
             (None, Err(denied)) => Err(denied.clone()),
             (None, Ok(_)) => Err(Missing::unclear("INFO does not tell the version")),
         }
+    }
+
+    fn support(&self) -> Result<(f64, String), Missing> {
+        let (flavour, version) = self.flavoured()?;
+        versions::support(flavour, version, self.now)
+    }
+
+    fn default_user(&self, flag: AclFlag) -> Result<Value, Missing> {
+        let user = self.answers.default_user.as_ref().map_err(Clone::clone)?;
+        Ok(Value::Flag(match flag {
+            AclFlag::Nopass => user.nopass,
+            AclFlag::On => user.on,
+            AclFlag::AllCommands => user.all_commands,
+            AclFlag::AllKeys => user.all_keys,
+        }))
     }
 
     fn keyspace(&self, what: Keyspace) -> Result<Value, Missing> {
@@ -210,16 +228,13 @@ impl Lookup for Facts {
             What::Age(name) => Ok(Value::Number((self.now - self.number(name)?).max(0.0))),
             What::Count(counter) => self.count(counter).map(Value::Number),
             What::Increase(counter) => self.increase(counter),
-            What::Host(name) => self.host.as_ref().map_err(clone)?.get(name),
+            What::Host(name) => self.around.host.as_ref().map_err(clone)?.get(name),
             What::Version => self.flavoured().map(|(_, version)| Value::Version(version.to_vec())),
             What::Flavour => self
                 .flavoured()
                 .map(|(flavour, _)| Value::Text(versions::called(flavour).to_ascii_lowercase())),
-            What::SupportDays | What::SupportText => {
-                let (flavour, version) = self.flavoured()?;
-                let (days, text) = versions::support(flavour, version, self.now)?;
-                Ok(if path.what == What::SupportDays { Value::Number(days) } else { Value::Text(text) })
-            }
+            What::SupportDays => self.support().map(|(days, _)| Value::Number(days)),
+            What::SupportText => self.support().map(|(_, text)| Value::Text(text)),
             What::HoleClosed(hole) => {
                 let (flavour, version) = self.flavoured()?;
                 versions::is_closed(hole, flavour, version)
@@ -228,23 +243,23 @@ impl Lookup for Facts {
                 let (flavour, version) = self.flavoured()?;
                 versions::closed_in(hole, flavour, version)
             }
-            What::Profile => Ok(Value::text(profile_name(self.profile))),
-            What::AclDefault(flag) => {
-                let user = self.answers.default_user.as_ref().map_err(clone)?;
-                Ok(Value::Flag(match flag {
-                    AclFlag::Nopass => user.nopass,
-                    AclFlag::On => user.on,
-                    AclFlag::AllCommands => user.all_commands,
-                    AclFlag::AllKeys => user.all_keys,
-                }))
+            What::Profile => Ok(Value::text(profile_name(self.around.profile))),
+            What::AclDefault(flag) => self.default_user(*flag),
+            What::AclUser(name) => {
+                let allowed = self.answers.allowed.as_ref().map_err(clone)?;
+                Ok(Value::Flag(allowed.contains(name)))
             }
             What::Latency(event, greatest) => {
                 let events = self.answers.latency.as_ref().map_err(clone)?;
                 let (last, max) = events.get(event).copied().unwrap_or_default();
                 Ok(Value::Number(if *greatest { max } else { last }))
             }
-            What::PoolConnections => declared(self.pools.0.map(|count| count as f64), "pool_connections"),
-            What::PoolMaxIdle => declared(self.pools.1, "pool_max_idle"),
+            What::PoolConnections => {
+                declared(self.around.pool_connections, "no [pools.NAME] is declared for this target")
+            }
+            What::PoolMaxIdle => {
+                declared(self.around.pool_max_idle, "the setting pool_max_idle of this audit is not given")
+            }
             What::Keyspace(what) => self.keyspace(*what),
             What::Cluster(name) => {
                 let cluster = self.answers.cluster.as_ref().map_err(clone)?;
@@ -256,9 +271,8 @@ impl Lookup for Facts {
     }
 }
 
-fn declared(value: Option<f64>, setting: &str) -> Result<Value, Missing> {
-    let missing = || Missing::setup(format!("the setting {setting} of this audit says nothing"));
-    value.map(Value::Number).ok_or_else(missing)
+fn declared(value: Option<f64>, otherwise: &str) -> Result<Value, Missing> {
+    value.map(Value::Number).ok_or_else(|| Missing::setup(otherwise))
 }
 
 /// As the configuration has it.

@@ -61,6 +61,14 @@ impl Denied {
         self.answers.get(&question).cloned()
     }
 
+    /// Every refusal in words.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.answers.values().filter_map(|missing| match missing {
+            Missing::Unknown(_, text) => Some(&**text),
+            Missing::NotApplicable(..) => None,
+        })
+    }
+
     /// Remembers a refusal, and hands it back.
     pub(super) fn add(&mut self, question: Question, missing: Missing) -> Missing {
         self.answers.insert(question, missing.clone());
@@ -136,7 +144,7 @@ mod tests {
 
     #[test]
     fn counts_are_found_again() {
-        let counts = Counts::read("a", |counter| Some(counter.clone() == COUNTERS[3]).map(f64::from));
+        let counts = Counts::read("a", |counter| Some(f64::from(*counter == COUNTERS[3])));
         assert_eq!((counts.get(&COUNTERS[3]), counts.get(&COUNTERS[2])), (Some(1.0), Some(0.0)));
         assert_eq!(Counts::default().get(&COUNTERS[0]), None);
     }

@@ -17,7 +17,7 @@ use self::{
     catalogue::CATALOGUE,
     evaluate::{Judged, Terms},
     expect::{Expectations, Expected},
-    facts::Facts,
+    facts::{Around, Facts},
     memory::{Counts, Memory, Remembered},
     path::Counter,
     value::Missing,
@@ -40,6 +40,7 @@ mod known;
 mod memory;
 mod normal;
 mod path;
+mod replies;
 mod report;
 mod template;
 mod value;
@@ -97,7 +98,7 @@ const fn failing(
 settings! {
     /// Settings of `config_audit`.
     pub struct Settings {
-        /// What the server is for: cache, buffer, store or mixed; unset: the target's profile. Example: `"cache"`
+        /// What the server is for: cache, buffer, store or mixed; unset: the target's profile (`"cache"`).
         profile: Option<Profile> = None,
         /// Settings with the values that are expected here, whatever the catalogue expects, in the units of redis.conf: `expect = { maxmemory = "2gb", save = "" }`. A dash in a name may be written as an underscore.
         expect: Expectations = Expectations::default(),
@@ -105,9 +106,7 @@ settings! {
         accept: Vec<String> = Vec::new(),
         /// Whether the server's version number means what its makers mean by it. Distributions mend older versions and keep the number, so that without this a version with known holes is a warning at the most.
         upstream_builds: bool = false,
-        /// Connections that all pools of all applications can open together; unset: not compared with maxclients. Example: `400`
-        pool_connections: Option<u64> = None,
-        /// How long the pools keep an idle connection; unset: not compared with timeout. Example: `"10m"`
+        /// How long the pools keep an idle connection; unset: not compared with timeout (`"10m"`).
         pool_max_idle: Option<Span> = None,
     }
 }
@@ -125,11 +124,15 @@ impl Probe for ConfigAudit {
     const SUMMARY: &'static str = "Audits settings and state of the server against a catalogue of checks, and says how to mend what is amiss.";
     const EFFECT: Effect = Effect::Observe;
     const COMMANDS: &'static [Grant] = &[
-        Grant::observe("info", "everything", "read the server's state"),
+        Grant::observe("info", "everything", "read the server's state")
+            .optional("only settings are audited, and the version is not known"),
         Grant::observe("config|get", "maxmemory", "read named settings")
             .optional("most checks of settings are unknown"),
         Grant::observe("acl|getuser", "default", "see whether the default user is open")
             .optional("it is unknown whether strangers can log in"),
+        Grant::observe("acl|dryrun", "default ping", "see what this login could do beyond what it needs")
+            .optional("that is unknown")
+            .since(7, 0),
         Grant::observe("latency|latest", "", "read the server's own record of slow moments")
             .optional("those are unknown"),
         Grant::observe("cluster|info", "", "read the state of a cluster").optional("it is unknown"),
@@ -178,17 +181,25 @@ impl Probe for ConfigAudit {
             return Err(ProbeError::failed(Reason::Denied, message));
         }
         let host = host::read(&cx.target.endpoint, answers.info.as_ref().ok(), answers.setting("dir"));
-        let profile = self.settings.profile.unwrap_or(cx.target.profile);
-        let pools =
-            (self.settings.pool_connections, self.settings.pool_max_idle.map(|span| span.0.as_secs_f64()));
-        let counted = before.as_ref().map(|before| before.counts.clone());
-        let facts = Facts::new(answers, host, counted, profile, wall, pools)?;
+        let pools = &cx.target.pools;
+        let connections = pools.iter().map(|pool| pool.capacity()).fold(0, u64::saturating_add);
+        let around = Around {
+            host,
+            before: before.as_ref().map(|before| before.counts.clone()),
+            profile: self.settings.profile.unwrap_or(cx.target.profile),
+            wall,
+            pool_connections: (!pools.is_empty()).then_some(connections as f64),
+            pool_max_idle: self.settings.pool_max_idle.map(|span| span.0.as_secs_f64()),
+        };
+        let facts = Facts::new(answers, around)?;
         let audit = self.audit(before.as_ref(), &facts);
         for change in audit.changes.iter().flatten() {
             cx.log.note(format!("changed since the last audit: {change}"));
         }
-        self.memory.keep(&cx.target.name, audit.remembered(before.as_ref(), &facts));
-        Ok(report::report(&audit, self.memory.of(&cx.target.name).and_then(|kept| kept.changed_at)))
+        let remembered = audit.remembered(before.as_ref(), &facts);
+        let changed_at = remembered.changed_at;
+        self.memory.keep(&cx.target.name, remembered);
+        Ok(report::report(&audit, &facts.answers, changed_at))
     }
 }
 

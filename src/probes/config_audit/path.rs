@@ -52,6 +52,8 @@ pub(super) enum What {
     Profile,
     /// `acl.default.FLAG`.
     AclDefault(AclFlag),
+    /// `acl.user.COMMAND`: whether the login may send it.
+    AclUser(&'static str),
     /// `latency.EVENT.max` or `.last`, in milliseconds; 0 where the server has seen no such event.
     Latency(String, bool),
     /// `pools.connections`: what all pools together can open, as declared.
@@ -142,6 +144,23 @@ pub(super) const HOST: &[(&str, Type)] = &[
     ("uid", Type::Number),
 ];
 
+/// What is asked with ACL DRYRUN for the login: name and call. DRYRUN tells and does nothing.
+pub(super) const ACL_USER: &[(&str, &str)] = &[
+    ("flushall", "flushall"),
+    ("flushdb", "flushdb"),
+    ("config-set", "config set maxmemory 0"),
+    ("config-get-secrets", "config get requirepass"),
+    ("debug", "debug sleep 0"),
+    ("shutdown", "shutdown"),
+    ("module-load", "module load x"),
+    ("replicaof", "replicaof no one"),
+    ("migrate", "migrate x 1 x 0 1"),
+    ("save", "save"),
+    ("script-flush", "script flush"),
+    ("acl-setuser", "acl setuser x"),
+    ("eval", "eval 0 0"),
+];
+
 const BUFFER_CLASSES: [&str; 3] = ["normal", "replica", "pubsub"];
 const BUFFER_FIELDS: [&str; 3] = ["hard", "soft", "seconds"];
 
@@ -163,7 +182,7 @@ impl Path {
             What::Host(name) => HOST.iter().find(|(known, _)| known == name).map_or(Type::Any, |it| it.1),
             What::Version => Type::Version,
             What::Flavour | What::Profile | What::SupportText | What::HoleFixedIn(_) => Type::Text,
-            What::HoleClosed(_) | What::AclDefault(_) => Type::Flag,
+            What::HoleClosed(_) | What::AclDefault(_) | What::AclUser(_) => Type::Flag,
             What::BufferLimit(..)
             | What::Age(_)
             | What::Count(_)
@@ -292,7 +311,10 @@ fn acl(rest: &str) -> Result<What, String> {
             "all_keys" => AclFlag::AllKeys,
             _ => return Err(format!("acl.{rest}: there are nopass, on, all_commands and all_keys")),
         })),
-        _ => Err(format!("acl.{rest}: there is acl.default.FLAG")),
+        Some(("user", command)) => {
+            among(command, ACL_USER.iter().map(|(name, _)| *name), "acl.user").map(What::AclUser)
+        }
+        _ => Err(format!("acl.{rest}: there are acl.default.FLAG and acl.user.COMMAND")),
     }
 }
 
@@ -355,6 +377,7 @@ mod tests {
             ("server.version", Type::Version),
             ("hole.S27.closed", Type::Flag),
             ("acl.default.nopass", Type::Flag),
+            ("acl.user.flushall", Type::Flag),
             ("latency.aof-fsync-always.max", Type::Number),
             ("keyspace.expires", Type::Number),
             ("profile", Type::Text),

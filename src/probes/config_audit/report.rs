@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use measure::report::{Check, Report, Unit};
+use measure::{
+    Reason,
+    report::{Check, Report, ReportedError, Unit},
+};
 
 use super::{
     Audit, CHANGED, CHANGED_AT, CRITICAL_FAILING, DENIED, HIGH_FAILING, MEDIUM_FAILING, UNKNOWN,
-    catalogue::Severity, evaluate::Judged, value::Unknown,
+    ask::Answers, catalogue::Severity, evaluate::Judged, value::Unknown,
 };
 use crate::verdict::human;
 
@@ -14,7 +17,7 @@ use crate::verdict::human;
 const NAMED: usize = 3;
 
 /// The report; `changed_at` is when a setting was last seen to have changed.
-pub(super) fn report(audit: &Audit, changed_at: Option<f64>) -> Report {
+pub(super) fn report(audit: &Audit, answers: &Answers, changed_at: Option<f64>) -> Report {
     let mut report = Report { conclusion: conclusion(&audit.judged), ..Report::default() };
     let failing = |severity: Severity| {
         let fails =
@@ -40,8 +43,13 @@ pub(super) fn report(audit: &Audit, changed_at: Option<f64>) -> Report {
         let count = audit.judged.iter().filter(|judged| judged.unknown == Some(why)).count();
         report.set_with(&UNKNOWN, [why.as_str().into()], count as f64);
     }
+    report.errors = answers.denied.texts().map(denial).collect();
     report.checks = audit.judged.iter().map(|judged| judged.check.clone()).collect();
     report
+}
+
+fn denial(text: &str) -> ReportedError {
+    ReportedError { phase: "audit", reason: Reason::Denied, message: text.to_owned(), count: 1 }
 }
 
 const STATUSES: [&str; 5] = ["pass", "warn", "fail", "unknown", "not_applicable"];
