@@ -24,9 +24,24 @@ type Boxed = Box<dyn Layer<Registry> + Send + Sync>;
 /// # Errors
 /// Where the directory cannot be written.
 pub fn start(log: &Log, args: &LogArgs) -> anyhow::Result<()> {
+    start_as(log, args, &file_name())
+}
+
+/// The name of this moment's files in a `--log-dir`, without their endings.
+#[must_use]
+pub fn file_name() -> String {
+    let time = humantime::format_rfc3339_seconds(measure::clock::wall()).to_string().replace([':', '-'], "");
+    format!("redprobe-{time}")
+}
+
+/// As [`start`], with a name for the log's file: a report beside it has the same.
+///
+/// # Errors
+/// Where the directory cannot be written.
+pub fn start_as(log: &Log, args: &LogArgs, name: &str) -> anyhow::Result<()> {
     let mut layers = vec![stderr(log.format)];
     if let Some(dir) = &args.log_dir {
-        let file = file(dir).with_context(|| format!("{}: cannot write a log there", dir.display()))?;
+        let file = file(dir, name).with_context(|| format!("{}: cannot write a log there", dir.display()))?;
         layers.push(tracing_subscriber::fmt::layer().with_ansi(false).with_writer(Mutex::new(file)).boxed());
     }
     let filter = filter(&log.level, args.verbose, std::env::var("RUST_LOG").ok());
@@ -64,10 +79,9 @@ fn filter(level: &str, verbose: u8, rust_log: Option<String>) -> String {
 }
 
 /// A new file, named with the time.
-fn file(dir: &Path) -> io::Result<File> {
+fn file(dir: &Path, name: &str) -> io::Result<File> {
     fs::create_dir_all(dir)?;
-    let time = humantime::format_rfc3339_seconds(measure::clock::wall()).to_string().replace([':', '-'], "");
-    File::options().create(true).append(true).open(dir.join(format!("redprobe-{time}.log")))
+    File::options().create(true).append(true).open(dir.join(format!("{name}.log")))
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
-use measure::clock;
 
 use super::{Exit, Format, RunArgs};
 use crate::{
@@ -49,7 +48,8 @@ pub(super) async fn run_and_print(
     if let Some(path) = &args.output {
         files::is_replaceable(path).with_context(|| cannot_write(path))?;
     }
-    telemetry::start(&plan.log, &args.log)?;
+    let name = telemetry::file_name();
+    telemetry::start_as(&plan.log, &args.log, &name)?;
     let mut signals = Signals::take().context("cannot listen for signals")?;
     let runner = Runner::new(&plan, Arc::new(Sinks::new(plan.limits.runs_kept)));
     runner.check_grants(&plan).await;
@@ -67,7 +67,7 @@ pub(super) async fn run_and_print(
     let restored = records.iter().all(|record| record.unrestored.is_empty());
     let graded = verdict::exit_code(records.iter().map(|record| record.grade), interrupted);
     let code = if restored { graded } else { i32::from(Exit::NotRestored.code()) };
-    report(args, &records, code, text)?;
+    report(args, &name, &records, code, text)?;
     Ok(exit(code))
 }
 
@@ -116,9 +116,10 @@ impl Suite<'_> {
     }
 }
 
-/// Prints the report, or writes it where it was asked for.
+/// Prints the report, or writes it where it was asked for; `name` is that of the log beside it.
 fn report(
     args: &RunArgs,
+    name: &str,
     records: &[Arc<Record>],
     code: i32,
     text: impl Fn(&[Arc<Record>], i32) -> String,
@@ -133,8 +134,7 @@ fn report(
         serde_json::to_vec_pretty(&json::suite(records, code)).context("the report is plain data")?;
     json.push(b'\n');
     if let Some(directory) = &args.log.log_dir {
-        let time = humantime::format_rfc3339_seconds(clock::wall()).to_string().replace([':', '-'], "");
-        write(&directory.join(format!("redprobe-{time}.json")), &json)?;
+        write(&directory.join(format!("{name}.json")), &json)?;
     }
     let text = || text(records, code).into_bytes();
     match &args.output {

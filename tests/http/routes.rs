@@ -174,7 +174,7 @@ fn the_api_lists_targets_probes_and_runs() {
     let names: Vec<_> =
         probes["probes"].as_array().expect("a list").iter().map(|probe| &probe["name"]).collect();
     assert_eq!(names, PROBES.iter().map(|kind| kind.name).collect::<Vec<_>>());
-    let baseline = names.iter().position(|name| *name == &"latency_baseline").expect("it is a probe");
+    let baseline = names.iter().position(|name| **name == "latency_baseline").expect("it is a probe");
     let settings = probes["probes"][baseline]["settings"].as_array().expect("a list");
     let iterations =
         settings.iter().find(|setting| setting["name"] == "iterations").expect("it has this one");
