@@ -162,6 +162,8 @@ fn probe(out: &mut String, kind: &ProbeKind) {
     let name = kind.name;
     line(out, &format!("#[jobs.{name}]\n#probe = \"{name}\"\n#targets = [\"*\"]"));
     let schedule = match kind.effect {
+        // Settings seldom change, and what is to be mended is not mended within a minute.
+        Effect::Observe if name == "config_audit" => "every 10m",
         Effect::Observe => "every 15s",
         Effect::Touch => "every 1m",
         Effect::Load | Effect::Disrupt => "every 15m",

@@ -16,6 +16,7 @@ mod packaged;
 mod page;
 mod planted;
 mod secrets;
+mod versions;
 
 /// The shipped example.
 fn example() -> PathBuf {
