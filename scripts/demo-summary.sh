@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A few lines for people out of an exposition on stdin: what the three probes of the demo have found so far.
+# A few lines for people out of an exposition on stdin: what the probes of the demo have found so far.
 set -euo pipefail
 
 awk '
@@ -27,6 +27,8 @@ awk '
   metric == "run_latency_seconds" && label("probe") == "latency_baseline" {
     latency[label("phase"), label("operation"), label("quantile")] = value
   }
+  metric == "audit_checks" && label("status") ~ /^(fail|warn)$/ { checks[label("status")] += value }
+  metric == "objective_observed" && label("probe") == "pool_starvation" && label("objective") == "timeout_rate" { starved = value }
   metric == "run_operations_per_second" && label("probe") == "throughput" { rate[label("phase")] += value }
 
   END {
@@ -47,6 +49,10 @@ awk '
     for (i = 1; i <= count; i++)
       if (phase[i] in rate)
         line(rates++ ? "" : "throughput", sprintf("%-12s %s operations/s", phase[i], thousands(rate[phase[i]])))
+    if ("config_audit" in ran)
+      line("config_audit", sprintf("%d checks fail, %d are worth a look: redprobe audit says which, and how to mend them", checks["fail"], checks["warn"]))
+    if (starved != "")
+      line("pool_starvation", sprintf("%.0f %% of the operations timed out, on a pool of 15 that 30 blocking readers share", starved * 100))
     if (!("server_info" in ran && measured && (rates || !load)))
       print "  (some probes have no result yet; the log above says why)"
     print ""

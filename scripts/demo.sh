@@ -131,6 +131,16 @@ probe = "server_info"
 targets = ["demo"]
 schedule = "every 10s"
 
+[jobs.audit]
+probe = "config_audit"
+targets = ["demo"]
+schedule = "every 30s"
+
+[jobs.census]
+probe = "client_census"
+targets = ["demo"]
+schedule = "every 15s"
+
 [jobs.latency]
 probe = "latency_baseline"
 targets = ["demo"]
@@ -148,6 +158,13 @@ targets = ["demo"]
 schedule = "every 30s"
 timeout = "30s"
 settings = { duration = "2s" }
+
+[jobs.starvation]
+probe = "pool_starvation"
+targets = ["demo"]
+schedule = "every 1m"
+timeout = "30s"
+settings = { duration = "3s" }
 END
 else
   echo 'settings = { rate = 100, sustained = "5s" }' >>"$dir/redprobe.toml"
