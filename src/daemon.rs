@@ -45,17 +45,6 @@ pub enum StartError {
         /// Who has it.
         holder: String,
     },
-    /// The state directory cannot be written, and something is allowed that needs it.
-    #[error(
-        "the state directory {} cannot be written: {error}; load needs it: create it, set state_dir, or allow no more than touch",
-        path.display()
-    )]
-    StateDirectory {
-        /// The directory.
-        path: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {error}; set http.listen to a free address of this machine")]
     Listen {
@@ -244,20 +233,24 @@ impl fmt::Debug for Daemon {
     }
 }
 
-/// The lock that keeps a second daemon out; `None` where the directory cannot be written and nothing needs it.
+/// The lock that keeps a second daemon out; `None` where the directory cannot be written. What needs it is then refused
+/// run by run, and all else goes on.
 fn take_state_directory(plan: &Plan) -> Result<Option<File>, StartError> {
     let path = &plan.state_dir;
     match lock_directory(path) {
         Ok(lock) => Ok(Some(lock)),
         Err(Refused::Held(holder)) => Err(StartError::InUse { path: path.clone(), holder }),
         Err(Refused::Unusable(error)) => {
-            if plan.targets.values().any(|target| target.allow >= Effect::Load) {
-                return Err(StartError::StateDirectory { path: path.clone(), error });
-            }
+            let loads = plan.targets.values().any(|target| target.allow >= Effect::Load);
+            let without = if loads {
+                "load and disrupt are refused until it can: create it, or set state_dir"
+            } else {
+                "nothing allowed here needs it"
+            };
             tracing::warn!(
                 path = %path.display(),
                 %error,
-                "the state directory cannot be written; nothing allowed here needs it, but no other daemon is kept out"
+                "the state directory cannot be written, so that no other daemon is kept out; {without}"
             );
             Ok(None)
         }

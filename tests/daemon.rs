@@ -132,7 +132,7 @@ fn a_bad_start_says_why_and_ends_with_3() {
 }
 
 #[test]
-fn a_state_directory_that_cannot_be_written_matters_to_load_alone() {
+fn a_state_directory_that_cannot_be_written_refuses_load_alone() {
     let redis = RedisServer::start();
     // Nobody, not even root, can make a directory below a file.
     let blocked = redis.directory().join("file");
@@ -141,11 +141,18 @@ fn a_state_directory_that_cannot_be_written_matters_to_load_alone() {
         let rest = config(&[("cache", &redis.url())], allow, "");
         format!("state_dir = \"{}/state\"\n{rest}", blocked.display())
     };
-    let mut loading = Daemon::launch(&with("load"));
-    assert_eq!(loading.await_end().code(), Some(3));
-    loading.await_log("cannot be written");
+    let heavy = "\n[jobs.speed]\nprobe = \"throughput\"\ntargets = [\"cache\"]\nschedule = \"every 1s\"\n\
+                 [jobs.squeeze]\nprobe = \"memory_pressure\"\ntargets = [\"cache\"]\nschedule = \"every 1s\"\n";
+    let disrupting = Daemon::start(&format!("{}{heavy}", with("disrupt")));
+    disrupting.await_log("load and disrupt are refused until it can");
+    for probe in ["probe=\"throughput\"", "probe=\"memory_pressure\""] {
+        let refused = [probe, "reason=\"precondition\""];
+        disrupting.await_metric("redprobe_runs_skipped_total", &refused, |runs| runs >= 1.0);
+    }
+    disrupting.await_metric("redprobe_run_success", &INFO, |success| success == 1.0);
+    drop(disrupting);
     let touching = Daemon::start(&with("touch"));
-    touching.await_log("no other daemon is kept out");
+    touching.await_log("nothing allowed here needs it");
     touching.await_metric("redprobe_runs_total", &INFO, |runs| runs >= 1.0);
 }
 
