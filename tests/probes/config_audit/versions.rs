@@ -32,7 +32,7 @@ impl Server {
         let log = Arc::clone(&asked);
         let fake = FakeServer::start(move |event| {
             let Event::Request(words) = event else { return Vec::new() };
-            log.lock().unwrap().push(words.to_vec());
+            log.lock().expect("no holder panics").push(words.to_vec());
             let answer = match (words[0].to_ascii_uppercase().as_str(), &settings) {
                 ("PING", _) => "+PONG\r\n".to_owned(),
                 ("CLIENT", _) => "+OK\r\n".to_owned(),
@@ -63,7 +63,7 @@ impl Server {
     }
 
     fn sent(&self, command: &str) -> usize {
-        let asked = self.asked.lock().unwrap();
+        let asked = self.asked.lock().expect("no holder panics");
         asked.iter().filter(|words| words[0].eq_ignore_ascii_case(command)).count()
     }
 }
