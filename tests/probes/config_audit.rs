@@ -10,6 +10,7 @@ use testkit::RedisServer;
 use super::{Ran, ran, redprobe};
 
 mod catalogue;
+mod coverage;
 mod denied;
 mod drift;
 mod packaged;
