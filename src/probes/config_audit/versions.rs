@@ -85,7 +85,8 @@ pub(super) fn is_closed(hole: &str, flavour: Flavour, version: &[u64]) -> Result
     TABLES.as_ref().map_err(|error| Missing::unclear(error.clone()))?.is_closed(hole, flavour, version)
 }
 
-/// The release to update to: that of the server's line, or of the next line that has one.
+/// The release to update to: that of the server's line, or of the next line that has one; the line itself where it began
+/// with the fix.
 ///
 /// # Errors
 /// Where the tables do not know.
@@ -136,7 +137,9 @@ impl Tables {
         let own = line_of(version);
         let found = lines.iter().find(|(line, _)| numbers(line).as_ref() == Some(&own));
         match found.map(|(_, fixed)| &**fixed) {
-            Some("unaffected") => Ok(Value::Flag(true)),
+            Some("unaffected") => {
+                Err(Missing::version(format!("{} {} never had it", called(flavour), written(&own))))
+            }
             Some("none") => Ok(Value::Flag(false)),
             Some(fixed) => {
                 let fixed =
@@ -160,8 +163,8 @@ impl Tables {
         fixes
             .into_iter()
             .find(|fixed| line_of(fixed) >= own)
-            .map(|fixed| Value::Text(written(&fixed)))
-            .ok_or_else(|| Missing::version("no later release is known to have closed it"))
+            // Lines that began later have had the fix all along.
+            .map_or_else(|| Ok(Value::Text(written(&own))), |fixed| Ok(Value::Text(written(&fixed))))
     }
 }
 
@@ -253,7 +256,6 @@ mod tests {
     fn a_release_closes_a_hole_in_its_line_and_later_lines_never_had_it() {
         let closed = |version: &[u64]| tables().is_closed("a", Flavour::Redis, version);
         for (version, expected) in [
-            ([6, 0, 14], true),
             ([7, 0, 15], false),
             ([7, 2, 10], false),
             ([7, 2, 11], true),
@@ -263,10 +265,14 @@ mod tests {
             assert_eq!(closed(&version), Ok(Value::Flag(expected)), "{version:?}");
         }
         assert!(matches!(closed(&[7, 4, 0]), Err(Missing::Unknown(..))), "nothing is guessed");
-        let valkey = tables().is_closed("a", Flavour::Valkey, &[8, 0]);
-        assert!(matches!(valkey, Err(Missing::NotApplicable(..))));
+        let (never, valkey) = (closed(&[6, 0, 14]), tables().is_closed("a", Flavour::Valkey, &[8, 0]));
+        assert!(matches!(
+            (never, valkey),
+            (Err(Missing::NotApplicable(..)), Err(Missing::NotApplicable(..)))
+        ));
         assert_eq!(tables().closed_in("a", Flavour::Redis, &[7, 0, 15]), Ok(Value::text("7.2.11")));
         assert_eq!(tables().closed_in("a", Flavour::Redis, &[8, 0, 1]), Ok(Value::text("8.0.4")));
+        assert_eq!(tables().closed_in("a", Flavour::Redis, &[8, 4, 1]), Ok(Value::text("8.4")));
     }
 
     #[test]

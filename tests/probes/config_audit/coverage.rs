@@ -31,8 +31,11 @@ const NEVER_HERE: &[(&str, &str)] = &[
     ("S11c", "from Redis 7.2"),
     ("S11d", "from Redis 7.2"),
     ("S26", "Valkey"),
+    ("S30", "Redis 7.0 never had it"),
     ("S31", "of Redis 7.0 nobody has said whether it is concerned"),
     ("S32a", "of Redis 7.0 nobody has said whether it is concerned"),
+    ("S32b", "Redis 7.0 never had it"),
+    ("S32c", "Valkey"),
     ("S34", "servers of tests have their settings on the command line, and no file"),
     ("S36", "from Redis 7.4"),
 ];
