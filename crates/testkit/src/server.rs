@@ -121,9 +121,16 @@ impl RedisServer {
         self.directory.path().to_owned()
     }
 
-    /// Stops its process (SIGSTOP): connects still succeed, nothing is answered.
+    /// Stops its process (SIGSTOP), and returns once it has stopped: connects still succeed, nothing is answered.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        // On a busy machine a signal takes its time, and the server would answer once more.
+        let state = format!("/proc/{}/stat", self.pid());
+        let stopped = || {
+            let stat = fs::read_to_string(&state).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+        };
+        assert!(poll_until(PATIENCE, stopped), "it did not stop");
     }
 
     /// Lets its process go on.
