@@ -11,6 +11,7 @@ mod halt;
 mod http;
 mod journal;
 mod layers;
+mod monitoring;
 mod probes;
 mod records;
 mod run_command;
