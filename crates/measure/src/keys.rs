@@ -7,6 +7,7 @@ mod census;
 mod fill;
 mod range;
 mod remains;
+mod scan;
 mod streams;
 mod sweep;
 

@@ -254,6 +254,21 @@ pub struct Attribution {
     pub unattributed: f64,
 }
 
+impl Attribution {
+    /// The shares that add up to 1, by name.
+    #[must_use]
+    pub const fn parts(&self) -> [(&'static str, f64); 6] {
+        [
+            ("pool_wait", self.pool_wait),
+            ("recycle", self.recycle),
+            ("network", self.network),
+            ("server", self.server),
+            ("client", self.client),
+            ("unattributed", self.unattributed),
+        ]
+    }
+}
+
 /// One check of an audit. Most of its texts are the catalogue's own, and borrowed.
 #[derive(Debug, Clone, Serialize)]
 pub struct Check {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use measure::{
     Failure, OwnErrors, ProbeError, Reason,
-    keys::{CleanUp, KeyBudget, KeySpace, leftovers},
+    keys::{CleanUp, KeyBudget, KeySpace, leftovers, remove_run},
     redis,
 };
 use testkit::RedisServer;
@@ -161,8 +161,12 @@ async fn a_target_whose_name_is_a_pattern_has_no_other_ones_keys() {
     let other = KeySpace::new("redis://::6379/xy\\", "test", "dead", Duration::from_secs(60), GENEROUS);
     write(&server, &own, 3, 3).await;
     write(&server, &other, 3, 3).await;
-    let found = leftovers(&mut connect(&server).await, name, 0, |_, _| true).await.unwrap();
+    let mut conn = connect(&server).await;
+    let found = leftovers(&mut conn, name, 0, |_, _| true).await.unwrap();
     assert_eq!((found.removed, found.left), (3, 0));
+    write(&server, &own, 3, 3).await;
+    assert_eq!(remove_run(&mut conn, name, "dead").await.unwrap(), 3);
+    assert_eq!(server.cli(&["DBSIZE"]), "4", "the other three and a foreign one");
 }
 
 #[tokio::test]

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 
-use super::PREFIX;
+use super::{
+    PREFIX,
+    scan::{SCAN_COUNT, Scan},
+};
 use crate::error::Failure;
 
-/// Keys that a SCAN looks at in one call: well under a millisecond of the server's time.
-const SCAN_COUNT: u64 = 1_000;
 /// Between two calls.
-const SCAN_PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Counts the keys of the connection's database that begin with [`PREFIX`], by SCAN, at most 200,000 keys looked at per
 /// second. Looks at about `most` keys and no further: an own key beyond them counts as somebody else's, which is the
@@ -22,20 +23,10 @@ const SCAN_PAUSE: Duration = Duration::from_millis(5);
 /// # Errors
 /// When the server refuses or goes away.
 pub async fn own_keys(conn: &mut MultiplexedConnection, most: u64) -> Result<u64, Failure> {
-    let (mut cursor, mut own) = (0_u64, 0);
-    for call in 0..most.div_ceil(SCAN_COUNT) {
-        if call > 0 {
-            tokio::time::sleep(SCAN_PAUSE).await;
-        }
-        let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(format!("{PREFIX}*")).arg("COUNT").arg(SCAN_COUNT);
-        // The keys' names may be any bytes; only their number is wanted.
-        let (next, keys): (u64, Vec<redis::Value>) = scan.query_async(conn).await?;
+    let (mut scan, mut own) = (Scan::new(format!("{PREFIX}*"), PAUSE), 0);
+    while scan.calls() < most.div_ceil(SCAN_COUNT) {
+        let Some(keys) = scan.next(conn).await? else { break };
         own += keys.len() as u64;
-        if next == 0 {
-            break;
-        }
-        cursor = next;
     }
     Ok(own)
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 
-use super::{BATCH, prefix_of};
+use super::{
+    BATCH, prefix_of,
+    scan::{Scan, literally},
+};
 use crate::{
     error::{Failure, Reason},
     grant::Grant,
@@ -59,12 +62,10 @@ impl<'a> Sweep<'a> {
 pub const SCAN: Grant = Grant::load("scan", "0", "find what a killed run has left")
     .optional("that stays until its TTL removes it");
 
-/// Keys that a SCAN looks at in one call: well under a millisecond of the server's time.
-const SCAN_COUNT: u64 = 1_000;
 /// Between two calls.
-const SCAN_PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(10);
 /// Calls at a time: 200,000 keys in some two seconds.
-const SCAN_CALLS: u32 = 200;
+const CALLS: u64 = 200;
 
 /// What one part of a sweep came to.
 #[derive(Debug, Clone, Default)]
@@ -98,22 +99,15 @@ pub async fn leftovers(
         let parts: Option<Vec<&str>> = key.strip_prefix(&prefix).map(|rest| rest.splitn(3, ':').collect());
         parts.is_some_and(|parts| parts.len() == 3 && is_over(parts[0], parts[1]))
     };
-    let (mut cursor, mut found) = (from, Leftovers::default());
+    let mut scan = Scan::new(pattern, PAUSE).from(from);
     let mut dead = Vec::new();
-    for _ in 0..SCAN_CALLS {
-        let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(SCAN_COUNT);
-        let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(conn).await?;
+    while scan.calls() < CALLS {
+        let Some(keys) = scan.next(conn).await? else { break };
         // Own names are text; others may be anything.
         let names = keys.into_iter().filter_map(|key| String::from_utf8(key).ok());
         dead.extend(names.filter(|key| is_dead(key)));
-        cursor = next;
-        if next == 0 {
-            break;
-        }
-        tokio::time::sleep(SCAN_PAUSE).await;
     }
-    found.next = (cursor != 0).then_some(cursor);
+    let mut found = Leftovers { next: scan.rest(), ..Leftovers::default() };
     // SCAN may name a key twice.
     dead.sort_unstable();
     dead.dedup();
@@ -125,9 +119,4 @@ pub async fn leftovers(
     }
     found.refused = sweep.refused;
     Ok(found)
-}
-
-/// The pattern that this text alone matches.
-fn literally(text: &str) -> String {
-    text.chars().flat_map(|c| "*?[]\\".contains(c).then_some('\\').into_iter().chain([c])).collect()
 }
