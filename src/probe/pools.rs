@@ -17,7 +17,7 @@ use measure::{
 };
 
 use super::{
-    ProbeCx,
+    Needs, ProbeCx,
     phases::{Phases, SERVER_INFO},
 };
 
@@ -42,6 +42,16 @@ const UNATTRIBUTED: f64 = 0.05;
 const GROUP: &str = "redprobe";
 /// The setting with which groups read.
 const GROUPS: &str = "reader=xreadgroup";
+
+/// What traffic and `readers` over pools of so many connections, all together, may take up.
+#[must_use]
+pub const fn needs(connections: u64, readers: u64) -> Needs {
+    Needs {
+        connections: connections + OTHER_CONNECTIONS,
+        keys: TRAFFIC_KEYS + readers,
+        bytes: TRAFFIC_KEYS * VALUE_SIZE as u64,
+    }
+}
 
 /// What pools, readers, traffic and the watch over the server send.
 pub const COMMANDS: &[Grant] = &[
@@ -154,6 +164,14 @@ impl PoolResult {
     #[must_use]
     pub fn lasted(&self) -> Duration {
         self.crews.iter().map(|crew| crew.duration).max().unwrap_or(self.duration)
+    }
+
+    /// Share of the connections of `set` that blocking reads held, on average.
+    #[must_use]
+    pub fn blocked_share(&self, reader: Reader, set: &PoolSet) -> f64 {
+        let held = self.parts.get(reader.name()).map_or(Duration::ZERO, |parts| parts.round_trip);
+        let possible = set.capacity() * self.lasted().as_secs_f64();
+        if possible > 0.0 { (held.as_secs_f64() / possible).min(1.0) } else { 0.0 }
     }
 }
 

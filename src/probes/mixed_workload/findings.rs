@@ -2,11 +2,9 @@
 //!
 //! Objectives and metrics are declared in `figures`. Arithmetic over what was measured; nothing here talks to a server.
 
-use std::time::Duration;
-
 use measure::{
     pool::Parts,
-    report::{Attribution, Report, ReportedError, Unit},
+    report::{Report, ReportedError, Unit},
 };
 
 use super::{
@@ -180,8 +178,7 @@ fn fullness(report: &mut Report, settings: &Settings, seen: &Seen<'_>) -> f64 {
     report.measure("pool_utilisation", utilisation, Unit::Ratio);
     report.observe(&POOL_UTILISATION, utilisation);
     report.set(&UTILISATION, utilisation);
-    let blocked = result.parts.get(settings.reader.name()).map_or(Duration::ZERO, |parts| parts.round_trip);
-    let blocked = (blocked.as_secs_f64() / (set.capacity() * lasted.as_secs_f64())).min(1.0);
+    let blocked = result.blocked_share(settings.reader, set);
     report.measure("blocked_share", blocked, Unit::Ratio);
     report.observe(&BLOCKED_SHARE, blocked);
     report.observe_if(&REJECTED_CONNECTIONS, result.side.max("rejected_connections"));
@@ -190,21 +187,10 @@ fn fullness(report: &mut Report, settings: &Settings, seen: &Seen<'_>) -> f64 {
 
 fn time_shares(report: &mut Report) {
     for share in report.attribution.clone() {
-        for (part, value) in parts_of(&share) {
+        for (part, value) in share.parts() {
             report.set_with(&TIME_SHARE, [share.operation.into(), part.into()], value);
         }
     }
-}
-
-fn parts_of(share: &Attribution) -> [(&'static str, f64); 6] {
-    [
-        ("pool_wait", share.pool_wait),
-        ("recycle", share.recycle),
-        ("network", share.network),
-        ("server", share.server),
-        ("client", share.client),
-        ("unattributed", share.unattributed),
-    ]
 }
 
 /// "412 of 2,900 operations timed out on the pool of 15 that 10 agents, 30 readers and 200 ops/s share".
@@ -288,8 +274,7 @@ fn cuts_in_words(outcome: &Outcome) -> Option<String> {
 /// What to do, by where the time of a stop check went.
 fn advice(report: &Report, settings: &Settings, starved: bool, needed: Option<u64>) -> String {
     let stop_check = report.attribution.iter().find(|share| share.operation == "stop_check");
-    let dominant =
-        stop_check.and_then(|share| parts_of(share).into_iter().max_by(|a, b| a.1.total_cmp(&b.1)));
+    let dominant = stop_check.and_then(|share| share.parts().into_iter().max_by(|a, b| a.1.total_cmp(&b.1)));
     let went = dominant.map_or_else(String::new, |(part, share)| {
         format!("{} of a stop check's time is {}: ", human::value(share, Unit::Ratio), part.replace('_', " "))
     });

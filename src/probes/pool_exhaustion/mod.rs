@@ -22,7 +22,7 @@ use crate::{
     probe::{
         Needs, Probe, ProbeCx, SettingError, SettingErrors,
         phases::Phases,
-        pools::{self, Numbers, OTHER_CONNECTIONS, PoolLoad, PoolSet, TRAFFIC_KEYS, VALUE_SIZE},
+        pools::{self, Numbers, PoolLoad, PoolSet, TRAFFIC_KEYS, VALUE_SIZE},
     },
 };
 
@@ -118,11 +118,7 @@ impl Probe for PoolExhaustion {
 
     fn needs(&self, _allowed: Effect) -> Needs {
         let Settings { pool_size, processes, readers, .. } = self.settings;
-        Needs {
-            connections: pool_size * processes + OTHER_CONNECTIONS,
-            keys: TRAFFIC_KEYS + readers,
-            bytes: TRAFFIC_KEYS * VALUE_SIZE as u64,
-        }
+        pools::needs(pool_size * processes, readers)
     }
 
     async fn run(&self, cx: &ProbeCx) -> Result<Report, ProbeError> {

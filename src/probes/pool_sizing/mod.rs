@@ -105,7 +105,8 @@ impl Probe for PoolSizing {
 
     /// The least: what a trial takes is known when its size is.
     fn needs(&self, _allowed: Effect) -> Needs {
-        self.needs_of(self.settings.processes * if self.splits() { 2 } else { 1 })
+        let connections = self.settings.processes * if self.splits() { 2 } else { 1 };
+        pools::needs(connections, self.settings.readers)
     }
 
     async fn run(&self, cx: &ProbeCx) -> Result<Report, ProbeError> {
@@ -134,14 +135,6 @@ impl PoolSizing {
     /// Without readers there is nothing to split.
     const fn splits(&self) -> bool {
         self.settings.split && self.settings.readers > 0
-    }
-
-    fn needs_of(&self, connections: u64) -> Needs {
-        Needs {
-            connections: connections + OTHER_CONNECTIONS,
-            keys: TRAFFIC_KEYS + self.settings.readers,
-            bytes: TRAFFIC_KEYS * VALUE_SIZE as u64,
-        }
     }
 
     /// Connections that the pools of one process may have together.
@@ -289,7 +282,7 @@ impl PoolSizing {
         if tried && (bench.phases.interrupted() || bench.cx.time_left() < lasts + kept) {
             return Ok(false);
         }
-        let needs = self.needs_of(size * self.settings.processes);
+        let needs = pools::needs(size * self.settings.processes, self.settings.readers);
         bench.phases.admit(phase, Effect::Load, needs, lasts).await
     }
 }

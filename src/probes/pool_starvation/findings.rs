@@ -93,8 +93,7 @@ fn fullness(report: &mut Report, numbers: &Numbers, set: &PoolSet, result: &Pool
     report.measure("pool_utilisation", utilisation, Unit::Ratio);
     report.observe(&POOL_UTILISATION, utilisation);
     report.set(&UTILISATION, utilisation);
-    let blocked = result.parts.get(numbers.reader.name()).map_or(Duration::ZERO, |parts| parts.round_trip);
-    let blocked = (blocked.as_secs_f64() / (set.capacity() * lasted.as_secs_f64())).min(1.0);
+    let blocked = result.blocked_share(numbers.reader, set);
     report.measure("blocked_share", blocked, Unit::Ratio);
     report.observe(&BLOCKED_SHARE, blocked);
     report.set(&BLOCKED, blocked);
@@ -116,14 +115,7 @@ fn clients(report: &mut Report, result: &PoolResult) {
 
 fn time_shares(report: &mut Report) {
     for share in report.attribution.clone() {
-        for (part, value) in [
-            ("pool_wait", share.pool_wait),
-            ("recycle", share.recycle),
-            ("network", share.network),
-            ("server", share.server),
-            ("client", share.client),
-            ("unattributed", share.unattributed),
-        ] {
+        for (part, value) in share.parts() {
             report.set_with(&TIME_SHARE, [share.operation.into(), part.into()], value);
         }
     }

@@ -14,7 +14,7 @@ use crate::{
     probe::{
         Needs, Probe, ProbeCx, SettingError, SettingErrors,
         phases::Phases,
-        pools::{self, OTHER_CONNECTIONS, PoolLoad, PoolSet, TRAFFIC_KEYS, VALUE_SIZE},
+        pools::{self, PoolLoad, PoolSet, TRAFFIC_KEYS, VALUE_SIZE},
     },
 };
 
@@ -56,11 +56,7 @@ impl Probe for PoolStarvation {
 
     fn needs(&self, _allowed: Effect) -> Needs {
         let Settings { pool_size, processes, readers, .. } = self.settings;
-        Needs {
-            connections: pool_size * processes + OTHER_CONNECTIONS,
-            keys: TRAFFIC_KEYS + readers,
-            bytes: TRAFFIC_KEYS * VALUE_SIZE as u64,
-        }
+        pools::needs(pool_size * processes, readers)
     }
 
     async fn run(&self, cx: &ProbeCx) -> Result<Report, ProbeError> {

@@ -17,7 +17,7 @@ use crate::{
     probe::{
         Needs, Probe, ProbeCx, SettingError, SettingErrors,
         phases::Phases,
-        pools::{self, OTHER_CONNECTIONS, PoolLoad, PoolSet, TRAFFIC_KEYS, VALUE_SIZE},
+        pools::{self, PoolLoad, PoolSet, TRAFFIC_KEYS, VALUE_SIZE},
     },
 };
 
@@ -134,11 +134,7 @@ impl SplitPool {
     }
 
     fn needs_of(&self, connections: u64) -> Needs {
-        Needs {
-            connections: connections + OTHER_CONNECTIONS,
-            keys: TRAFFIC_KEYS + self.settings.readers,
-            bytes: TRAFFIC_KEYS * VALUE_SIZE as u64,
-        }
+        pools::needs(connections, self.settings.readers)
     }
 
     fn shared_connections(&self) -> u64 {
