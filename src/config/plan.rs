@@ -142,6 +142,19 @@ pub enum Profile {
     Mixed,
 }
 
+impl Profile {
+    /// Its word in the configuration and in labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cache => "cache",
+            Self::Buffer => "buffer",
+            Self::Store => "store",
+            Self::Mixed => "mixed",
+        }
+    }
+}
+
 /// When a job runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Schedule {

@@ -1,9 +1,13 @@
 //! When series of `/metrics` come and go: results with their run, counters with their target.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use measure::{Reason, report::Report};
-use redprobe::{config::Schedule, sink::metrics::Metrics, verdict::Outcome};
+use redprobe::{
+    config::{Profile, Schedule},
+    sink::metrics::Metrics,
+    verdict::Outcome,
+};
 
 use super::{STARVATION, full, lines_of, starved, text};
 use crate::synthetic::{HEALTH, at, job, measured, plan, scheduled, target, unmeasured};
@@ -136,4 +140,26 @@ fn a_run_that_measured_nothing_takes_the_last_results_along() {
     let text = text(&metrics, 61);
     assert!(!text.contains("redprobe_objective_observed{") && !text.contains("_used_bytes{"), "{text}");
     assert!(text.contains("redprobe_run_success{target=\"staging\",probe=\"pool_starvation\"} 0\n"));
+}
+
+#[test]
+fn what_a_target_is_follows_the_plan() {
+    let metrics = Metrics::new();
+    let of = |environment: &str, profile| {
+        let mut target = target("staging");
+        let changed = Arc::get_mut(&mut target).expect("nobody else has it");
+        (changed.environment, changed.profile) = (environment.into(), profile);
+        plan(&[&job(&HEALTH, &target, "")])
+    };
+    for (environment, profile, word) in
+        [("test", Profile::Store, "store"), ("production", Profile::Cache, "cache")]
+    {
+        metrics.apply(&of(environment, profile));
+        let info = format!(
+            "redprobe_target_info{{target=\"staging\",environment=\"{environment}\",profile=\"{word}\"}} 1"
+        );
+        let text = text(&metrics, 0);
+        let shown: Vec<_> = text.lines().filter(|line| line.starts_with("redprobe_target_info{")).collect();
+        assert_eq!(shown, [info.as_str()]);
+    }
 }

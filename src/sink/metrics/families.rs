@@ -62,6 +62,8 @@ pub(crate) mod job {
 /// Of one target: each series has the label `target`.
 pub(crate) mod target {
     measure::metrics! {
+        /// Always 1; the labels tell what the configuration says of the target: for joins in queries and rules.
+        gauge INFO = "redprobe_target_info" [environment, profile];
         /// Whether the target answered the last health check (1) or not (0).
         gauge UP = "redprobe_up";
         /// Settings of the target that were changed and could not be put back.

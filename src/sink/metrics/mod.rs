@@ -113,10 +113,10 @@ impl Metrics {
     pub fn apply(&self, plan: &Plan) {
         let mut state = self.state();
         state.targets.retain(|name, _| plan.targets.contains_key(name));
-        for name in plan.targets.keys() {
-            let target =
+        for (name, target) in &plan.targets {
+            let series =
                 state.targets.entry(name.clone()).or_insert_with(|| Arc::new(TargetSeries::new(name)));
-            Arc::make_mut(target).unplan();
+            Arc::make_mut(series).unplan(target);
         }
         for job in &plan.jobs {
             if let Some(target) = state.targets.get_mut(&job.target.name) {

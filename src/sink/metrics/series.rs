@@ -21,7 +21,7 @@ use super::{
     render::{Exposition, Owner},
 };
 use crate::{
-    config::{Job, Schedule},
+    config::{Job, Profile, Schedule, Target},
     probe::Probe,
     probes::health::Health,
     sink::Record,
@@ -55,6 +55,8 @@ impl Reasons {
 #[derive(Debug, Clone)]
 pub(super) struct TargetSeries {
     owner: Owner,
+    environment: Box<str>,
+    profile: &'static str,
     pub(super) left_over: u64,
     pub(super) halted: bool,
     pub(super) unrestored: u64,
@@ -66,6 +68,8 @@ impl TargetSeries {
     pub(super) fn new(name: &str) -> Self {
         Self {
             owner: Owner { target: name.into(), ..Owner::default() },
+            environment: Box::default(),
+            profile: Profile::default().as_str(),
             left_over: 0,
             halted: false,
             unrestored: 0,
@@ -73,8 +77,10 @@ impl TargetSeries {
         }
     }
 
-    /// Begins a new plan: until [`TargetSeries::plan`] says otherwise no job is in it.
-    pub(super) fn unplan(&mut self) {
+    /// Begins a new plan with what it says of the target: until [`TargetSeries::plan`] says otherwise no job is in it.
+    pub(super) fn unplan(&mut self, target: &Target) {
+        self.environment = target.environment.as_str().into();
+        self.profile = target.profile.as_str();
         for series in self.jobs.values_mut() {
             series.planned = false;
         }
@@ -116,6 +122,7 @@ impl TargetSeries {
 
     /// Shows everything as it is at `now`.
     pub(super) fn show<'a>(&'a self, out: &mut Exposition<'a>, now: SystemTime) {
+        out.set(&target::INFO, &self.owner, [&self.environment, self.profile], 1.0);
         if let Some(up) = self.up(now) {
             out.set(&target::UP, &self.owner, [], f64::from(up));
         }
