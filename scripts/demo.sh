@@ -184,8 +184,8 @@ done
 
 if command -v prometheus >/dev/null 2>&1; then
   prometheus_port=$(free_port 9090)
-  sed -e "s/127\.0\.0\.1:19121/127.0.0.1:$http_port/" -e 's/scrape_interval: .*/scrape_interval: 5s/' \
-    config/prometheus.yml >"$dir/prometheus.yml"
+  sed -e "s/redprobe:19121/127.0.0.1:$http_port/" -e "s|- \.\./alerts|- $PWD/alerts|" \
+    -e 's/\(scrape\|evaluation\)_interval: .*/\1_interval: 5s/' config/prometheus.yml >"$dir/prometheus.yml"
   start prometheus --config.file="$dir/prometheus.yml" --storage.tsdb.path="$dir/prometheus" \
     --web.listen-address="127.0.0.1:$prometheus_port" >"$dir/prometheus.log" 2>&1
   prometheus_pid=$!
