@@ -111,6 +111,21 @@ fn runs_are_found_by_what_they_are() {
     let errors = Filter { outcome: Some(Outcome::Error), target: Some("a".into()), ..all() };
     assert_eq!(some(errors), ["000000002-latency_baseline", "000000000-latency_baseline"]);
     assert_eq!(some(Filter { limit: 0, ..Filter::default() }), [""; 0]);
+    for (second, node) in [(3, "c/x"), (4, "c/y")] {
+        history.push(measured(&job(&HEALTH, &target(node), ""), second, Report::default()));
+    }
+    assert_eq!(
+        some(Filter { target: Some("c".into()), ..all() }),
+        ["000000004-health", "000000003-health"],
+        "a target's name is all of its nodes"
+    );
+    for one in [
+        Filter { target: Some("c/y".into()), ..all() },
+        Filter { target: Some("c".into()), node: Some("y".into()), ..all() },
+        Filter { node: Some("y".into()), ..all() },
+    ] {
+        assert_eq!(some(one), ["000000004-health"]);
+    }
     assert!(history.get("nothing").is_none());
 }
 
@@ -132,6 +147,7 @@ fn a_run_has_the_shape_of_the_contract() {
         "id",
         "probe",
         "target",
+        "node",
         "variant",
         "started_at",
         "duration_seconds",

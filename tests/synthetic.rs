@@ -64,10 +64,13 @@ pub(crate) const fn kind(
 
 pub(crate) static HEALTH: ProbeKind = kind("health", Effect::Observe, &[]);
 
-/// A target that allows everything.
-pub(crate) fn target(name: &str) -> Arc<Target> {
+/// A target that allows everything, or one node of it: `name/node`.
+pub(crate) fn target(id: &str) -> Arc<Target> {
+    let (name, node) = id.split_once('/').unwrap_or((id, ""));
     Arc::new(Target {
+        id: id.into(),
         name: name.into(),
+        node: node.into(),
         endpoint: Endpoint::parse("redis://127.0.0.1:1").expect("a URL"),
         environment: "test".into(),
         allow: Effect::Load,
@@ -123,7 +126,7 @@ pub(crate) fn plan(jobs: &[&Arc<Job>]) -> Plan {
             runs_kept: 100,
             stop_timeout: Duration::from_secs(5),
         },
-        targets: jobs.iter().map(|job| (job.target.name.clone(), Arc::clone(&job.target))).collect(),
+        targets: jobs.iter().map(|job| (job.target.id.clone(), Arc::clone(&job.target))).collect(),
         apps: BTreeMap::new(),
         jobs: jobs.iter().map(|job| Arc::clone(job)).collect(),
         shown: "{}".into(),

@@ -82,7 +82,7 @@ fn asked(args: &AclArgs) -> anyhow::Result<Asked> {
         let target = plan.targets.values().next().context("a plan for a run has its target")?;
         return Ok(Asked {
             wanted: plan.jobs.iter().map(|job| Wanted::of(job)).collect(),
-            target: Some(target.name.clone()),
+            target: Some(target.id.clone()),
             endpoint: Some(target.endpoint.clone()),
         });
     }

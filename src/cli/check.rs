@@ -20,7 +20,7 @@ fn summary(plan: &Plan) -> String {
     writeln!(out, "{}", count(plan.targets.len(), "target")).ok();
     for target in plan.targets.values() {
         let tls = if target.endpoint.tls.is_some() { " (TLS)" } else { "" };
-        let (name, address) = (&target.name, &target.endpoint.address);
+        let (name, address) = (&target.id, &target.endpoint.address);
         writeln!(out, "  {name}: {address}{tls}, {}, allows {}", target.environment, target.allow).ok();
     }
     writeln!(out, "{}", count(plan.jobs.len(), "job")).ok();
@@ -48,7 +48,7 @@ fn line(job: &Job) -> String {
         Schedule::Cron(times) => format!("cron {} UTC", times.expression()),
         Schedule::Manual => "only when asked".into(),
     };
-    let (probe, target) = (job.kind().name, &job.target.name);
+    let (probe, target) = (job.kind().name, &job.target.id);
     let variant = if job.variant.is_empty() { String::new() } else { format!(" as {}", job.variant) };
     format!(
         "{}: {probe}{variant} on {target}, {schedule}, at most {}, {}",

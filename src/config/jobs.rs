@@ -71,13 +71,13 @@ pub(super) fn jobs(
         let Some(job) = template(&path, &settings, kind, quick, mistakes) else { continue };
         for target in on {
             check_room(&path, &job, &target, mistakes);
-            let key = (job.kind.name, target.name.clone(), settings.variant.clone());
+            let key = (job.kind.name, target.id.clone(), settings.variant.clone());
             if let Some(other) = seen.insert(key, name.clone()) {
                 mistakes.add(
                     format!("{path}.variant"),
                     format!(
                         "jobs.{other} runs {} on {:?} as well; give one of them a variant, to tell their metrics apart",
-                        job.kind.name, target.name
+                        job.kind.name, target.id
                     ),
                 );
             }
@@ -223,14 +223,18 @@ fn job_targets(
         if settings.targets.len() > 1 {
             mistakes.add(key, "\"*\" is every target already; leave out the other names");
         }
-        return targets.values().flatten().cloned().collect();
+        return targets.values().flatten().flatten().cloned().collect();
     }
     let mut found = BTreeMap::new();
     for (index, name) in settings.targets.iter().enumerate() {
         if settings.targets[..index].contains(name) {
             mistakes.add(&key, format!("{name:?} is named twice"));
-        } else if let Some(Some(target)) = mistakes.take(&key, targets::find(targets, name)) {
-            found.insert(name, target);
+        } else if let Some(Some(nodes)) = mistakes.take(&key, targets::find(targets, name)) {
+            for target in nodes {
+                if let Some(twice) = found.insert(target.id.clone(), target) {
+                    mistakes.add(&key, format!("{name:?} and another of the names mean {:?}", twice.id));
+                }
+            }
         }
     }
     found.into_values().collect()

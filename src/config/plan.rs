@@ -24,7 +24,7 @@ pub struct Plan {
     pub log: Log,
     /// Bounds of the daemon itself.
     pub limits: Limits,
-    /// Targets by name.
+    /// Targets by [`Target::id`].
     pub targets: BTreeMap<String, Arc<Target>>,
     /// HTTP applications behind targets, by name.
     pub apps: BTreeMap<String, Arc<App>>,
@@ -102,11 +102,15 @@ pub struct Limits {
     pub stop_timeout: Duration,
 }
 
-/// One Redis server.
+/// One Redis server: a target, or a node of one that has several.
 #[derive(Debug)]
 pub struct Target {
-    /// Its name: the label.
+    /// What it is known by wherever it must be told from all others: its name, or `name/node`.
+    pub id: String,
+    /// Its name in the configuration: the label `target`.
     pub name: String,
+    /// Which node of the target: the label `node`. Empty where the target is one server.
+    pub node: String,
     /// How to reach it.
     pub endpoint: Endpoint,
     /// `staging`, `production`, …
@@ -196,6 +200,18 @@ pub struct Job {
 }
 
 impl Target {
+    /// The id of a node of the target called `name`, or of the target itself where `node` is empty.
+    #[must_use]
+    pub fn id_of(name: &str, node: &str) -> String {
+        if node.is_empty() { name.to_owned() } else { format!("{name}/{node}") }
+    }
+
+    /// Whether it is called so: by its id, or by the name of all nodes of its target.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        self.id == name || self.name == name
+    }
+
     /// Whether nothing above Touch runs here.
     #[must_use]
     pub fn is_production(&self) -> bool {
@@ -210,10 +226,10 @@ impl Job {
         self.probe.kind()
     }
 
-    /// What makes it the same job after a reload, and its series the same series: probe, target, variant.
+    /// What makes it the same job after a reload, and its series the same series: probe, [`Target::id`], variant.
     #[must_use]
     pub fn key(&self) -> (&'static str, &str, &str) {
-        (self.kind().name, &self.target.name, &self.variant)
+        (self.kind().name, &self.target.id, &self.variant)
     }
 
     /// The greatest effect a run of it has: what the target allows, up to the probe's reach.

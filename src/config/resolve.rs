@@ -78,7 +78,7 @@ pub(super) fn resolve(
         shown["timeout"] = json!(Span(job.timeout));
         shown["objectives"] = Json::Object(limits.collect());
     }
-    for target in targets.values().flatten() {
+    for target in targets.values().flatten().flatten() {
         shown["targets"][&target.name]["allow"] = json!(target.allow);
     }
     shown["state_dir"] = json!(state_dir);
@@ -99,7 +99,7 @@ pub(super) fn resolve(
 }
 
 fn resolved(targets: targets::Targets) -> BTreeMap<String, Arc<Target>> {
-    targets.into_iter().filter_map(|(name, target)| Some((name, target?))).collect()
+    targets.into_values().flatten().flatten().map(|target| (target.id.clone(), target)).collect()
 }
 
 /// The configuration in force. Secrets serialize as a mask; URLs are masked here.

@@ -16,8 +16,8 @@ use super::{
     sources, suggest,
 };
 
-/// A target as resolved; `None` after a mistake, which does not make the name unknown.
-pub(super) type Targets = BTreeMap<String, Option<Arc<Target>>>;
+/// A target as resolved, with each of its nodes; `None` after a mistake, which does not make the name unknown.
+pub(super) type Targets = BTreeMap<String, Option<Vec<Arc<Target>>>>;
 
 /// The greatest effect a target gets, whatever it is given.
 pub(super) fn capped(settings: &TargetSettings) -> Effect {
@@ -40,8 +40,8 @@ pub(super) fn targets(
             ));
         }
         let target = target(&name, settings, mistakes);
-        let target = target.map(|target| Arc::new(Target { pools: pools.on(&name), ..target }));
-        targets.insert(name, target);
+        let nodes = target.map(|target| vec![Arc::new(Target { pools: pools.on(&name), ..target })]);
+        targets.insert(name, nodes);
     }
     targets
 }
@@ -68,7 +68,9 @@ fn target(name: &str, settings: TargetSettings, mistakes: &mut Mistakes) -> Opti
         (settings.max_keys, settings.max_bytes.0, settings.max_connections);
     let endpoint = endpoint(&path, settings, mistakes)?;
     (mistakes.0.len() == before).then(|| Target {
+        id: Target::id_of(name, ""),
         name: name.to_owned(),
+        node: String::new(),
         endpoint,
         environment,
         allow,
@@ -138,7 +140,7 @@ pub(super) fn apps(
     let apps = raw.into_iter().filter_map(|(name, settings)| {
         let path = format!("apps.{name}");
         let url = mistakes.take(format!("{path}.url"), http_url(&settings.url));
-        let target = find(targets, &settings.target);
+        let target = find(targets, &settings.target).and_then(the_one);
         let target = mistakes.take(format!("{path}.target"), target)??;
         Some((name.clone(), Arc::new(App { name, url: url?, target })))
     });
@@ -162,12 +164,41 @@ fn http_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// The target of this name; `None` where it has a mistake of its own.
-pub(super) fn find(targets: &Targets, name: &str) -> Result<Option<Arc<Target>>, String> {
-    if let Some(target) = targets.get(name) {
-        return Ok(target.clone());
+/// The target of this name, with all its nodes, or the one node of `name/node`; `None` where it has a mistake of its own.
+pub(super) fn find(targets: &Targets, name: &str) -> Result<Option<Vec<Arc<Target>>>, String> {
+    if let Some(nodes) = targets.get(name) {
+        return Ok(nodes.clone());
     }
-    Err(unknown(name, targets.keys()))
+    let (whole, node) = name.split_once('/').unwrap_or((name, ""));
+    match targets.get(whole) {
+        None => Err(unknown(name, targets.keys())),
+        Some(None) => Ok(None),
+        Some(Some(nodes)) => match nodes.iter().find(|target| target.id == name) {
+            Some(target) => Ok(Some(vec![Arc::clone(target)])),
+            None => Err(unknown_node(whole, node, nodes)),
+        },
+    }
+}
+
+fn unknown_node(target: &str, node: &str, nodes: &[Arc<Target>]) -> String {
+    let names: Vec<&str> = nodes.iter().map(|target| target.node.as_str()).collect();
+    match (suggest::nearest(node, names.iter().copied()), &names[..]) {
+        (_, [""]) => format!("{target:?} is one server and has no nodes; write {target:?}"),
+        (Some(near), _) => format!("{target:?} has no node {node:?}; did you mean \"{target}/{near}\"?"),
+        (None, _) => format!("{target:?} has no node {node:?}; its nodes are {}", names.join(", ")),
+    }
+}
+
+/// For who needs one server and no more.
+fn the_one(found: Option<Vec<Arc<Target>>>) -> Result<Option<Arc<Target>>, String> {
+    match found.as_deref() {
+        None | Some([]) => Ok(None),
+        Some([one]) => Ok(Some(Arc::clone(one))),
+        Some(nodes) => {
+            let ids: Vec<String> = nodes.iter().map(|target| format!("{:?}", target.id)).collect();
+            Err(format!("has several nodes; write one of {}", ids.join(", ")))
+        }
+    }
 }
 
 /// What to say of a target that is not there.

@@ -218,7 +218,7 @@ proptest! {
                 prop_assert!(!mistakes.is_empty());
                 prop_assert!(mistakes.iter().all(|mistake| !mistake.key.is_empty() && !mistake.message.is_empty()));
             }
-            Ok(plan) => prop_assert!(plan.jobs.iter().all(|job| plan.targets.contains_key(&job.target.name))),
+            Ok(plan) => prop_assert!(plan.jobs.iter().all(|job| plan.targets.contains_key(&job.target.id))),
         }
     }
 }

@@ -28,12 +28,13 @@ pub(super) async fn targets(State(daemon): State<Arc<Daemon>>) -> Json<Value> {
         .targets
         .values()
         .map(|target| {
-            let jobs = plan.jobs.iter().filter(|job| job.target.name == target.name);
+            let jobs = plan.jobs.iter().filter(|job| job.target.id == target.id);
             json!({
                 "name": target.name,
+                "node": target.node,
                 "environment": target.environment,
                 "allow": target.allow,
-                "halted": halted.on(&target.name),
+                "halted": halted.on(&target.id),
                 "jobs": jobs.map(|job| job_of(job, history)).collect::<Vec<_>>(),
             })
         })

@@ -82,7 +82,7 @@ pub(super) async fn rearm(
 }
 
 fn known_target(plan: &Plan, name: &str) -> Result<(), Error> {
-    if plan.targets.contains_key(name) {
+    if plan.targets.values().any(|target| target.is_called(name)) {
         return Ok(());
     }
     Err(Error::not_found(format!("no target is called {name:?}; see /api/v1/targets")))

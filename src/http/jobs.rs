@@ -29,10 +29,8 @@ pub(super) fn job_of(
         let names: Vec<_> = probes::PROBES.iter().map(|kind| kind.name).collect();
         Error::not_found(format!("no probe is called {probe:?}; there are {}", names.join(", ")))
     })?;
-    let target = plan.targets.get(target).ok_or_else(|| {
-        Error::not_found(format!("no target is called {target:?}; only configured targets are probed"))
-    })?;
-    let mut jobs = plan.jobs.iter().filter(|job| job.kind().name == probe && job.target.name == target.name);
+    let target = target_of(plan, target)?;
+    let mut jobs = plan.jobs.iter().filter(|job| job.kind().name == probe && job.target.id == target.id);
     let found = match variant {
         Some(variant) => jobs.find(|job| job.variant == variant),
         None => jobs.next(),
@@ -42,8 +40,23 @@ pub(super) fn job_of(
         (None, None | Some("")) => unconfigured(kind, target),
         (None, Some(variant)) => Err(Error::not_found(format!(
             "no job runs {probe} on {:?} with the variant {variant:?}",
-            target.name
+            target.id
         ))),
+    }
+}
+
+/// The target of this id, or of this name where that is one server.
+fn target_of<'a>(plan: &'a Plan, name: &str) -> Result<&'a Arc<Target>, Error> {
+    let mut called = plan.targets.values().filter(|target| target.is_called(name));
+    match (called.next(), called.next()) {
+        (Some(target), None) => Ok(target),
+        (Some(one), Some(_)) => Err(Error::bad_request(format!(
+            "the target {name:?} has several nodes; name one, such as {:?}",
+            one.id
+        ))),
+        (None, _) => {
+            Err(Error::not_found(format!("no target is called {name:?}; only configured targets are probed")))
+        }
     }
 }
 
@@ -55,7 +68,7 @@ pub(super) fn job_named(plan: &Plan, name: &str, target: Option<&str>) -> Result
     let mut jobs = plan
         .jobs
         .iter()
-        .filter(|job| job.name == name && target.is_none_or(|target| job.target.name == target));
+        .filter(|job| job.name == name && target.is_none_or(|target| job.target.is_called(target)));
     match (jobs.next(), jobs.next()) {
         (Some(job), None) => Ok(Arc::clone(job)),
         (Some(_), Some(_)) => Err(Error::bad_request(format!(
@@ -94,6 +107,6 @@ fn allowed(effect: Effect, target: &Target, probe: &str) -> Result<(), Error> {
     }
     Err(Error::forbidden(format!(
         "{probe} needs {effect}, and the target {:?} allows {}; see targets.{}.allow",
-        target.name, target.allow, target.name
+        target.id, target.allow, target.name
     )))
 }

@@ -67,7 +67,7 @@ fn write_running(html: &mut String, running: &[Running], now: SystemTime) -> fmt
             html,
             "<li>{} on {}, begun {since}",
             Escaped(run.job.kind().name),
-            Escaped(&run.job.target.name)
+            Escaped(&run.job.target.id)
         )?;
         if !progress.phase.is_empty() {
             let percent = progress.done * 100.0;
@@ -95,13 +95,13 @@ fn write_targets(
         html.push_str("<p>No target is configured.</p>");
     }
     for target in plan.targets.values() {
-        write!(html, "<h2>{}</h2>", Escaped(&target.name))?;
+        write!(html, "<h2>{}</h2>", Escaped(&target.id))?;
         write!(html, "<p class=\"quiet\">{}, allows {}</p>", Escaped(&target.environment), target.allow)?;
-        for sentence in halted.on(&target.name) {
+        for sentence in halted.on(&target.id) {
             write!(html, "<p class=\"halted\"><strong>Halted.</strong> {}</p>", Escaped(&sentence))?;
         }
         html.push_str("<table><tr><th>probe<th>schedule<th>next<th>last<th>outcome<th>finding</tr>");
-        for job in plan.jobs.iter().filter(|job| job.target.name == target.name) {
+        for job in plan.jobs.iter().filter(|job| job.target.id == target.id) {
             write_job(html, job, sinks, now)?;
         }
         html.push_str("</table>");

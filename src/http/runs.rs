@@ -37,6 +37,7 @@ const OUTCOMES: [Outcome; 5] =
 pub(super) struct Listed {
     probe: Option<String>,
     target: Option<String>,
+    node: Option<String>,
     outcome: Option<String>,
     limit: Option<usize>,
 }
@@ -52,6 +53,7 @@ pub(super) async fn list(
         // An empty field of a form means any.
         probe: listed.probe.filter(|name| !name.is_empty()),
         target: listed.target.filter(|name| !name.is_empty()),
+        node: listed.node.filter(|name| !name.is_empty()),
         limit: listed.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT),
     };
     let records = daemon.runner().sinks().history.list(&filter);

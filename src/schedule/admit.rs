@@ -158,9 +158,7 @@ impl Request<'_> {
         let allowed = not_halted(job, allowed, self.halts, self.log).await?;
         let file = match allowed {
             Effect::Observe | Effect::Touch => None,
-            Effect::Load | Effect::Disrupt => {
-                Some(LockFile::take(self.state_dir, &job.target.name, self.id)?)
-            }
+            Effect::Load | Effect::Disrupt => Some(LockFile::take(self.state_dir, &job.target.id, self.id)?),
         };
         if allowed >= Effect::Disrupt {
             self.restorer.clear_the_way(&job.target).await?;

@@ -26,7 +26,7 @@ pub(super) fn none_yet(
     deadline: SystemTime,
 ) -> Changes {
     let origin = Origin {
-        target: target.name.clone(),
+        target: target.id.clone(),
         address: target.endpoint.address.to_string(),
         run: run.to_owned(),
         // No key is written after the deadline.

@@ -88,7 +88,7 @@ fn asked(plan: &Plan) -> Vec<Asked> {
     let mut targets = BTreeMap::<&str, Asked>::new();
     for job in &plan.jobs {
         let none = || (Arc::clone(&job.target), Vec::new());
-        targets.entry(&job.target.name).or_insert_with(none).1.push(Wanted::of(job));
+        targets.entry(&job.target.id).or_insert_with(none).1.push(Wanted::of(job));
     }
     targets.into_values().collect()
 }
@@ -105,10 +105,10 @@ async fn round(runner: &Runner, targets: Vec<Asked>) -> Vec<Asked> {
 
 async fn one(place: &Place, (target, wanted): &Asked) -> Result<(), Failure> {
     let needs = Needs::of(wanted, target.endpoint.database);
-    let asking = check::check(&target.endpoint, &target.name, &needs);
+    let asking = check::check(&target.endpoint, &target.id, &needs);
     let late = |_| Failure::new(Reason::Timeout, "no answer to ACL DRYRUN");
     let checked = tokio::time::timeout(PATIENCE, asking).await.map_err(late).flatten();
-    let name = &target.name;
+    let name = &target.id;
     let checked = checked.inspect_err(|failure| {
         tracing::debug!(target = name, %failure, "what its user may do is not known yet");
     })?;
@@ -119,7 +119,7 @@ async fn one(place: &Place, (target, wanted): &Asked) -> Result<(), Failure> {
 }
 
 fn tell(target: &Target, wanted: &[Wanted], checked: &Checked) {
-    let (name, user) = (&target.name, check::user(&target.endpoint));
+    let (name, user) = (&target.id, check::user(&target.endpoint));
     let Findings { missing, needless } = match checked {
         Checked::Known(findings) => findings,
         Checked::Unknown(why) => {

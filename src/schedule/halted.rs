@@ -68,14 +68,19 @@ impl Halt {
     }
 
     fn concerns(&self, target: &str, probe: Option<&str>) -> bool {
-        let of = |own: &Option<String>, name: &str| own.as_deref().is_none_or(|own| own == name);
-        of(&self.target, target) && probe.is_none_or(|probe| of(&self.probe, probe))
+        self.target.as_deref().is_none_or(|own| covers(own, target))
+            && probe.is_none_or(|probe| self.probe.as_deref().is_none_or(|own| own == probe))
     }
 
     /// The greatest effect beside it.
     const fn leaves(&self) -> Effect {
         if self.probe.is_some() { Effect::Load } else { Effect::Touch }
     }
+}
+
+/// Whether a target of this name, or node of this id, has in it what `id` stands for: a target has its nodes.
+fn covers(name: &str, id: &str) -> bool {
+    id.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// All that is halted.
@@ -184,10 +189,12 @@ pub struct Wish {
 }
 
 impl Wish {
-    /// Whether it takes back this one. A halt of everything is not taken back for one target alone.
+    /// Whether it takes back this one. A halt of everything is not taken back for one target alone, nor one of a target
+    /// for one node.
     pub(super) fn covers(&self, halt: &Halt) -> bool {
-        let same = |wish: &Option<String>, own: &Option<String>| wish.is_none() || wish == own;
-        same(&self.target, &halt.target) && same(&self.probe, &halt.probe)
+        let of = |own: &Option<String>, wish: &str| own.as_deref().is_some_and(|own| covers(wish, own));
+        self.target.as_deref().is_none_or(|wish| of(&halt.target, wish))
+            && (self.probe.is_none() || self.probe == halt.probe)
     }
 
     fn is_everything(&self) -> bool {
@@ -329,6 +336,23 @@ mod tests {
         assert!(rearm(dir.path(), &wish(Some("other"), None)).unwrap().is_empty());
         assert_eq!(rearm(dir.path(), &wish(Some("cache"), None)).unwrap().len(), 1);
         assert_eq!(rearm(dir.path(), &wish(None, None)).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_halt_of_a_target_is_one_of_all_its_nodes() {
+        let dir = tempfile::tempdir().unwrap();
+        add(dir.path(), &halt(Some("orders"), None)).unwrap();
+        add(dir.path(), &halt(Some("cache/master"), None)).unwrap();
+        let halted = Halted::read(dir.path());
+        assert!(
+            halted.is_halted("orders") && halted.is_halted("orders/a") && halted.is_halted("cache/master")
+        );
+        assert!(
+            !halted.is_halted("orders_a") && !halted.is_halted("cache/replica") && !halted.is_halted("cache")
+        );
+        assert!(rearm(dir.path(), &wish(Some("orders/a"), None)).unwrap().is_empty(), "it was all of them");
+        assert_eq!(rearm(dir.path(), &wish(Some("cache"), None)).unwrap().len(), 1);
+        assert_eq!(rearm(dir.path(), &wish(Some("orders"), None)).unwrap().len(), 1);
     }
 
     #[test]

@@ -62,14 +62,14 @@ impl Halts {
     /// The greatest effect that the job may have now, and why no more.
     pub(super) async fn cap(&self, job: &Job) -> Option<(Effect, String)> {
         self.inner.look().await;
-        self.inner.state.borrow().cap(&job.target.name, job.kind().name)
+        self.inner.state.borrow().cap(&job.target.id, job.kind().name)
     }
 
     /// Returns when a run of the job with this effect may not go on.
     pub(super) async fn stopped(&self, job: &Job, effect: Effect) -> Failure {
         let mut state = self.inner.state.subscribe();
         let why = |state: &Halted| {
-            let cap = state.cap(&job.target.name, job.kind().name);
+            let cap = state.cap(&job.target.id, job.kind().name);
             cap.filter(|(cap, _)| *cap < effect).map(|(_, why)| why)
         };
         loop {

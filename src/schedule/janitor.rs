@@ -104,11 +104,11 @@ fn take_due(rounds: &mut Rounds, plan: &Plan) -> Vec<(Arc<Target>, Round)> {
     let now = clock::now();
     let mut due = Vec::new();
     for target in plan.targets.values().filter(|target| target.allow >= Effect::Load) {
-        let round = rounds.remove(&target.name).unwrap_or_else(|| first(&plan.state_dir, target));
+        let round = rounds.remove(&target.id).unwrap_or_else(|| first(&plan.state_dir, target));
         if round.due <= now {
             due.push((Arc::clone(target), round));
         } else {
-            rounds.insert(target.name.clone(), round);
+            rounds.insert(target.id.clone(), round);
         }
     }
     due
@@ -117,11 +117,11 @@ fn take_due(rounds: &mut Rounds, plan: &Plan) -> Vec<(Arc<Target>, Round)> {
 async fn sweep(runner: &Runner, plan: &Plan, target: Arc<Target>, round: Round) -> (String, Round) {
     let sweep = Sweep { runner, plan, target: &target, dead: round.dead.as_deref() };
     let (from, wait) = sweep.part(round.from).await;
-    (target.name.clone(), Round { due: clock::now() + wait, from, dead: round.dead })
+    (target.id.clone(), Round { due: clock::now() + wait, from, dead: round.dead })
 }
 
 fn first(state_dir: &Path, target: &Target) -> Round {
-    Round { due: clock::now(), from: 0, dead: LockFile::last_run(state_dir, &target.name) }
+    Round { due: clock::now(), from: 0, dead: LockFile::last_run(state_dir, &target.id) }
 }
 
 struct Sweep<'a> {
@@ -134,7 +134,7 @@ struct Sweep<'a> {
 impl Sweep<'_> {
     /// One part. Returns where the next one begins, and after what time.
     async fn part(&self, from: u64) -> (u64, Duration) {
-        let name = &self.target.name;
+        let name = &self.target.id;
         let place = self.runner.place(name);
         // Beside what touches, and never beside a load, which it would disturb.
         let slots = Arc::new(Semaphore::new(1));
@@ -184,13 +184,13 @@ impl Sweep<'_> {
             // The lease of a killed run holds on for a while; whoever else has it goes on.
             self.dead == Some(run) || (!holder.contains(run) && is_past(run, self.timeout(probe), now))
         };
-        Ok(keys::leftovers(conn, &self.target.name, from, is_over).await?)
+        Ok(keys::leftovers(conn, &self.target.id, from, is_over).await?)
     }
 
     /// The longest that a run of this probe here may take.
     fn timeout(&self, probe: &str) -> Duration {
         let jobs = self.plan.jobs.iter();
-        let here = jobs.filter(|job| job.target.name == self.target.name && job.kind().name == probe);
+        let here = jobs.filter(|job| job.target.id == self.target.id && job.kind().name == probe);
         here.map(|job| job.timeout).max().unwrap_or(UNCONFIGURED)
     }
 }

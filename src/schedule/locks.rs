@@ -73,7 +73,7 @@ impl Drop for LockFile {
 }
 
 impl LockFile {
-    /// Takes `<state_dir>/locks/<target>.lock`, or says who has it.
+    /// Takes `<state_dir>/locks/<target>.lock` (`<target>.<node>.lock`), or says who has it.
     ///
     /// # Errors
     /// Skipped: `lease` where another process has it, `precondition` where there can be no such file.
@@ -116,8 +116,9 @@ impl LockFile {
 const LONGEST: u64 = 200;
 
 fn path_of(state_dir: &Path, target: &str) -> PathBuf {
-    // A target that was given as a URL is named by it.
-    let name = target.replace(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)), "_");
+    // No name has a dot. A target that was given as a URL is named by it.
+    let name =
+        target.replace('/', ".").replace(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c)), "_");
     state_dir.join("locks").join(format!("{name}.lock"))
 }
 

@@ -187,7 +187,7 @@ impl Restorer {
         }
         let end = Instant::now() + SOON;
         let address = target.endpoint.address.to_string();
-        let is_here = |entry: &Entry| entry.address == address || entry.target == target.name;
+        let is_here = |entry: &Entry| entry.address == address || entry.target == target.id;
         let outcome = loop {
             let outcome = self.attempt(std::slice::from_ref(target), Among::Configured, SOON).await;
             let under_way = |one: &Attempt| is_here(&one.entry) && matches!(one.fate, EntryFate::UnderWay);
@@ -283,13 +283,13 @@ impl Restorer {
         if outcome.unreadable.is_some() {
             return;
         }
-        let settings = outcome.settings_left().get(&target.name).copied();
+        let settings = outcome.settings_left().get(&target.id).copied();
         let mut left = lock(&self.left);
         match settings {
-            None => left.remove(&target.name),
-            Some(settings) => left.insert(target.name.clone(), settings),
+            None => left.remove(&target.id),
+            Some(settings) => left.insert(target.id.clone(), settings),
         };
-        self.sinks.metrics.unrestored(&target.name, settings.unwrap_or(0));
+        self.sinks.metrics.unrestored(&target.id, settings.unwrap_or(0));
     }
 }
 
@@ -300,7 +300,7 @@ fn which(targets: &[Arc<Target>], among: Among, entry: &Entry) -> Option<usize> 
         Among::Chosen => (!targets.is_empty()).then_some(0),
         Among::Configured => targets
             .iter()
-            .position(|target| target.name == entry.target && at(target))
+            .position(|target| target.id == entry.target && at(target))
             .or_else(|| targets.iter().position(|target| at(target))),
     }
 }
@@ -329,7 +329,7 @@ async fn try_target(target: &Target, open: Vec<Open>, bound: Duration) -> Vec<At
         {
             connected = Err(failure.clone());
         }
-        let target = (!matches!(fate, EntryFate::NoTarget)).then(|| target.name.clone());
+        let target = (!matches!(fate, EntryFate::NoTarget)).then(|| target.id.clone());
         attempts.push(Attempt { entry: open.entry.clone(), target, fate });
     }
     attempts
@@ -344,7 +344,7 @@ async fn put_back(
     let Entry { target: name, address, run, server_run_id, .. } = &open.entry;
     let same_address = target.endpoint.address.to_string() == *address;
     // Addresses and names come to mean other servers; what a server calls itself does not.
-    if !(same_address && target.name == *name) {
+    if !(same_address && target.id == *name) {
         let info = Info::ask(conn, &["server"]).await?;
         if info.text("run_id") != Some(server_run_id) {
             return Ok(EntryFate::NoTarget);

@@ -101,7 +101,7 @@ impl Run<'_> {
     fn context(&self, deadline: Instant) -> ProbeCx {
         let (target, probe) = (&self.job.target, self.job.kind().name);
         let budget = KeyBudget { keys: target.max_keys, bytes: target.max_bytes };
-        let keys = KeySpace::new(&target.name, probe, self.id, self.timeout + KEYS_OUTLIVE, budget);
+        let keys = KeySpace::new(&target.id, probe, self.id, self.timeout + KEYS_OUTLIVE, budget);
         let ends_by = clock::wall() + self.timeout;
         ProbeCx {
             run_id: self.id.to_owned(),

@@ -140,7 +140,7 @@ impl Runner {
 
     fn spawn(self: &Arc<Self>, job: &Arc<Job>, trigger: Trigger) -> (String, JoinHandle<Arc<Record>>) {
         let id = ulid::Ulid::new().to_string();
-        let place = self.place(&job.target.name);
+        let place = self.place(&job.target.id);
         let (runner, job, run) = (Arc::clone(self), Arc::clone(job), id.clone());
         let runs = place.runs.clone();
         let work = runs.track_future(async move { runner.see_through(&run, &job, trigger, place).await });
@@ -290,9 +290,9 @@ impl Runner {
             Err(panic) => Finished::without_run(clock::wall(), panicked(&*panic)),
         };
         let record = Arc::new(record(id, job, &log, finished));
-        self.sinks.metrics.left_over(&job.target.name, place.left_over());
+        self.sinks.metrics.left_over(&job.target.id, place.left_over());
         if !record.unrestored.is_empty() {
-            self.restorer.left_by_run(&job.target.name, record.unrestored.len() as u64);
+            self.restorer.left_by_run(&job.target.id, record.unrestored.len() as u64);
         }
         self.publish(&record, trigger);
         record

@@ -42,7 +42,9 @@ impl DynProbe for Nothing {
 /// A target of this name.
 pub(crate) fn target(name: &str, allow: Effect) -> Arc<Target> {
     Arc::new(Target {
+        id: name.to_owned(),
         name: name.to_owned(),
+        node: String::new(),
         endpoint: Endpoint::parse("redis://127.0.0.1:1").expect("a URL"),
         environment: String::new(),
         allow,

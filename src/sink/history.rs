@@ -28,8 +28,10 @@ pub struct History {
 pub struct Filter {
     /// By probe.
     pub probe: Option<String>,
-    /// By target.
+    /// By target: its name, which is all of its nodes, or the id of one.
     pub target: Option<String>,
+    /// By the name of the node.
+    pub node: Option<String>,
     /// By outcome.
     pub outcome: Option<Outcome>,
     /// At most this many, the newest.
@@ -130,9 +132,10 @@ impl Runs {
 
 impl Filter {
     fn matches(&self, record: &Record) -> bool {
-        let (probe, target, _) = record.job.key();
-        self.probe.as_ref().is_none_or(|wanted| wanted == probe)
-            && self.target.as_ref().is_none_or(|wanted| wanted == target)
+        let job = &record.job;
+        self.probe.as_ref().is_none_or(|wanted| wanted == job.kind().name)
+            && self.target.as_ref().is_none_or(|wanted| job.target.is_called(wanted))
+            && self.node.as_ref().is_none_or(|wanted| *wanted == job.target.node)
             && self.outcome.is_none_or(|wanted| wanted == record.outcome)
     }
 }

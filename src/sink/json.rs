@@ -40,6 +40,7 @@ pub struct Run<'a> {
     id: &'a str,
     probe: &'static str,
     target: &'a str,
+    node: &'a str,
     variant: &'a str,
     started_at: String,
     duration_seconds: f64,
@@ -86,13 +87,14 @@ struct Client {
 /// One run.
 #[must_use]
 pub fn run(record: &Record) -> Run<'_> {
-    let (probe, target, variant) = record.job.key();
+    let job = &record.job;
     let report = &record.report;
     Run {
         id: &record.id,
-        probe,
-        target,
-        variant,
+        probe: job.kind().name,
+        target: &job.target.name,
+        node: &job.target.node,
+        variant: &job.variant,
         started_at: humantime::format_rfc3339_millis(record.started_at).to_string(),
         duration_seconds: record.took.as_secs_f64(),
         outcome: record.outcome,

@@ -163,3 +163,24 @@ fn what_a_target_is_follows_the_plan() {
         assert_eq!(shown, [info.as_str()]);
     }
 }
+
+#[test]
+fn nodes_of_one_target_have_series_of_their_own() {
+    let (a, b, plain) = (target("orders/a"), target("orders/b"), target("orders_a"));
+    let jobs = [&a, &b, &plain].map(|target| job(&HEALTH, target, ""));
+    let metrics = Metrics::new();
+    metrics.apply(&plan(&jobs.each_ref()));
+    metrics.publish(&measured(&jobs[0], 0, Report::default()));
+    metrics.publish(&unmeasured(&jobs[1], 0, Outcome::Error, Reason::ConnectRefused));
+    let shown = text(&metrics, 1);
+    for line in [
+        "redprobe_up{target=\"orders\",node=\"a\"} 1\n",
+        "redprobe_up{target=\"orders\",node=\"b\"} 0\n",
+        "redprobe_runs_total{target=\"orders\",node=\"a\",probe=\"health\"} 1\n",
+        "redprobe_runs_total{target=\"orders_a\",probe=\"health\"} 0\n",
+    ] {
+        assert!(shown.contains(line), "{line} is not in {shown}");
+    }
+    metrics.apply(&plan(&[&jobs[1]]));
+    assert!(lines_of(&text(&metrics, 1), "orders").iter().all(|line| line.contains("node=\"b\"")));
+}

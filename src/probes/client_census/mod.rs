@@ -105,7 +105,7 @@ impl Probe for ClientCensus {
                 "the answer to INFO has no connected_clients; this is not a Redis server, or INFO is filtered",
             ));
         };
-        let target = &cx.target.name;
+        let target = &cx.target.id;
         let server = info.text("run_id").unwrap_or_default();
         let groups = Groups::new(&cx.target.pools, &self.rules);
         let mut turned_away = false;

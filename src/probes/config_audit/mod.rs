@@ -170,7 +170,7 @@ impl Probe for ConfigAudit {
 
     async fn run(&self, cx: &ProbeCx) -> Result<Report, ProbeError> {
         let mut conn = cx.observer().await?;
-        let before = self.memory.of(&cx.target.name);
+        let before = self.memory.of(&cx.target.id);
         let wall = clock::unix_seconds(clock::wall());
         let known = before.as_ref().map(|before| before.denied.clone()).unwrap_or_default().at(wall);
         let user = cx.target.endpoint.username.as_deref().unwrap_or("default");
@@ -198,7 +198,7 @@ impl Probe for ConfigAudit {
         }
         let remembered = audit.remembered(before.as_ref(), &facts);
         let changed_at = remembered.changed_at;
-        self.memory.keep(&cx.target.name, remembered);
+        self.memory.keep(&cx.target.id, remembered);
         Ok(report::report(&audit, &facts.answers, changed_at))
     }
 }

@@ -136,7 +136,7 @@ fn a_reload_keeps_the_times_of_jobs_whose_schedule_stays() {
     assert_eq!(nexts.len(), 3);
     assert_eq!(table.entries[2].due, kept);
     let due = starts(&mut table, later(reload, Duration::from_secs(11)));
-    let names: HashSet<_> = due.iter().map(|tick| tick.job.target.name.as_str()).collect();
+    let names: HashSet<_> = due.iter().map(|tick| tick.job.target.id.as_str()).collect();
     assert_eq!(names, HashSet::from(["same", "changed", "new"]));
 }
 

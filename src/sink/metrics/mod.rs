@@ -113,13 +113,13 @@ impl Metrics {
     pub fn apply(&self, plan: &Plan) {
         let mut state = self.state();
         state.targets.retain(|name, _| plan.targets.contains_key(name));
-        for (name, target) in &plan.targets {
+        for (id, target) in &plan.targets {
             let series =
-                state.targets.entry(name.clone()).or_insert_with(|| Arc::new(TargetSeries::new(name)));
+                state.targets.entry(id.clone()).or_insert_with(|| Arc::new(TargetSeries::new(target)));
             Arc::make_mut(series).unplan(target);
         }
         for job in &plan.jobs {
-            if let Some(target) = state.targets.get_mut(&job.target.name) {
+            if let Some(target) = state.targets.get_mut(&job.target.id) {
                 Arc::make_mut(target).plan(job);
             }
         }
@@ -145,7 +145,7 @@ impl Metrics {
     /// When the job is due next, where its schedule says.
     #[must_use]
     pub fn next_run_of(&self, job: &Job) -> Option<SystemTime> {
-        self.state().targets.get(&job.target.name)?.next_run(job)
+        self.state().targets.get(&job.target.id)?.next_run(job)
     }
 
     /// Ticks that never came, because the daemon did not run at their time.
@@ -296,7 +296,7 @@ impl Metrics {
     }
 
     fn with(&self, job: &Job, change: impl FnOnce(&mut TargetSeries)) {
-        if let Some(target) = self.state().targets.get_mut(&job.target.name) {
+        if let Some(target) = self.state().targets.get_mut(&job.target.id) {
             change(Arc::make_mut(target));
         }
     }

@@ -20,13 +20,14 @@ use measure::{
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Owner {
     pub(super) target: Arc<str>,
+    pub(super) node: Arc<str>,
     pub(super) probe: &'static str,
     pub(super) variant: Arc<str>,
 }
 
 impl Owner {
     fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        [("target", &*self.target), ("probe", self.probe), ("variant", &*self.variant)]
+        [("target", &*self.target), ("node", &*self.node), ("probe", self.probe), ("variant", &*self.variant)]
             .into_iter()
             .filter(|(_, value)| !value.is_empty())
     }

@@ -65,9 +65,9 @@ pub(super) struct TargetSeries {
 }
 
 impl TargetSeries {
-    pub(super) fn new(name: &str) -> Self {
+    pub(super) fn new(target: &Target) -> Self {
         Self {
-            owner: Owner { target: name.into(), ..Owner::default() },
+            owner: owner(target),
             environment: Box::default(),
             profile: Profile::default().as_str(),
             left_over: 0,
@@ -109,7 +109,7 @@ impl TargetSeries {
         let (probe, _, variant) = job.key();
         let owner = &self.owner;
         self.jobs.entry((probe, variant.into())).or_insert_with_key(|(probe, variant)| {
-            let owner = Owner { target: Arc::clone(&owner.target), probe, variant: Arc::clone(variant) };
+            let owner = Owner { probe, variant: Arc::clone(variant), ..owner.clone() };
             Box::new(JobSeries { owner, ..JobSeries::default() })
         })
     }
@@ -145,6 +145,11 @@ impl TargetSeries {
             .find_map(|series| series.result_at(now))
             .map(|result| result.outcome == Outcome::Passed)
     }
+}
+
+/// The labels of a target's own series.
+fn owner(target: &Target) -> Owner {
+    Owner { target: target.name.as_str().into(), node: target.node.as_str().into(), ..Owner::default() }
 }
 
 /// One job: a probe on a target, or one variant of it.
@@ -393,9 +398,9 @@ fn show_checks<'a>(owner: &'a Owner, record: &'a Record, out: &mut Exposition<'a
 
 /// One run alone, as `/probe` shows it. A run that was skipped or halted shows nothing.
 pub(super) fn show_alone(record: &Record) -> Vec<u8> {
-    let (probe, name, variant) = record.job.key();
-    let owner = Owner { target: name.into(), probe, variant: variant.into() };
-    let bare = Owner { target: name.into(), ..Owner::default() };
+    let (probe, _, variant) = record.job.key();
+    let bare = owner(&record.job.target);
+    let owner = Owner { probe, variant: variant.into(), ..bare.clone() };
     let mut out = Exposition::default();
     if !matches!(record.outcome, Outcome::Skipped | Outcome::Halted) {
         show_result(&owner, record, &mut out);
