@@ -68,6 +68,28 @@ fn up_goes_with_an_overdue_health_check() {
 }
 
 #[test]
+fn runs_that_are_skipped_or_never_come_are_missed_until_one_begins() {
+    let staging = target("staging");
+    let job = job(&STARVATION, &staging, "");
+    let metrics = Metrics::new();
+    metrics.apply(&plan(&[&job]));
+    let missed = || {
+        let all = lines_of(&text(&metrics, 1), "staging");
+        let line = all.iter().find(|line| line.starts_with("redprobe_missed_runs{")).expect("it is there");
+        line.rsplit_once(' ').expect("it has a value").1.to_owned()
+    };
+    assert_eq!(missed(), "0");
+    metrics.publish(&unmeasured(&job, 0, Outcome::Skipped, Reason::Lease));
+    metrics.missed_ticks(&job, 2);
+    assert_eq!(missed(), "3");
+    metrics.publish(&unmeasured(&job, 0, Outcome::Error, Reason::ConnectRefused));
+    assert_eq!(missed(), "0", "it failed, but it came");
+    metrics.publish(&unmeasured(&job, 0, Outcome::Skipped, Reason::Overlap));
+    metrics.publish(&measured(&job, 0, starved()));
+    assert_eq!(missed(), "0");
+}
+
+#[test]
 fn a_target_that_leaves_takes_its_series_and_no_others() {
     let (a, b) = (target("a"), target("b"));
     let (of_a, of_b) = (job(&STARVATION, &a, ""), job(&STARVATION, &b, ""));

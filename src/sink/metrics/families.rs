@@ -16,6 +16,8 @@ pub(crate) mod job {
         counter RUNS_HALTED = "redprobe_runs_halted_total" [reason];
         /// Scheduled runs that never came, because the daemon did not run at their time.
         counter MISSED_TICKS = "redprobe_schedule_missed_ticks_total";
+        /// Due runs in a row that were skipped or never came, since one last began. Two are overdue.
+        gauge MISSED_RUNS = "redprobe_missed_runs";
         /// Whether the last run was measured and met its objectives (1) or not (0); skipped and halted runs leave it.
         gauge RUN_SUCCESS = "redprobe_run_success";
         /// How long the last run took, clean-up apart.

@@ -162,6 +162,8 @@ pub(super) struct JobSeries {
     skipped: Reasons,
     halted: Reasons,
     missed_ticks: u64,
+    /// Of those and of skipped runs: how many since a run last began.
+    missed_in_a_row: u64,
     last_run: Option<SystemTime>,
     last_success: Option<SystemTime>,
     next_run: Option<(SystemTime, Duration)>,
@@ -228,6 +230,7 @@ impl JobSeries {
     pub(super) fn take(&mut self, record: &Arc<Record>) {
         self.runs += 1;
         let reason = record.reason.map_or(Reason::Other.as_str(), Reason::as_str);
+        self.missed_in_a_row = if record.outcome == Outcome::Skipped { self.missed_in_a_row + 1 } else { 0 };
         match record.outcome {
             Outcome::Passed => self.last_success = Some(record.started_at),
             Outcome::Failed => self.failures.add(OBJECTIVE, 1),
@@ -281,6 +284,7 @@ impl JobSeries {
 
     pub(super) fn miss(&mut self, ticks: u64) {
         self.missed_ticks += ticks;
+        self.missed_in_a_row += ticks;
     }
 
     pub(super) fn due(&mut self, at: SystemTime, slack: Duration) {
@@ -299,6 +303,7 @@ impl JobSeries {
         let owner = &self.owner;
         out.set(&job::RUNS, owner, [], self.runs as f64);
         out.set(&job::MISSED_TICKS, owner, [], self.missed_ticks as f64);
+        out.set(&job::MISSED_RUNS, owner, [], self.missed_in_a_row as f64);
         for (def, reasons) in [
             (&job::RUN_FAILURES, &self.failures),
             (&job::RUNS_SKIPPED, &self.skipped),
