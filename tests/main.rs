@@ -17,5 +17,6 @@ mod records;
 mod run_command;
 mod run_plan;
 mod runner;
+mod stack;
 mod support;
 mod synthetic;
