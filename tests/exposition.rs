@@ -102,12 +102,12 @@ fn full() -> Metrics {
     let metrics = Metrics::new();
     metrics.apply(&plan(&[&health, &starvation, &variant, &manual]));
     metrics.publish(&measured(&health, 0, Report::default()));
+    metrics.missed_ticks(&starvation, 3);
     metrics.publish(&measured(&starvation, 1, starved()));
     metrics.publish(&unmeasured(&starvation, 31, Outcome::Skipped, Reason::Lease));
     metrics.publish(&unmeasured(&variant, 2, Outcome::Error, Reason::TlsExpired));
     metrics.publish(&unmeasured(&variant, 32, Outcome::Halted, Reason::Canary));
     metrics.next_run(&starvation, at(60), Duration::from_secs(15));
-    metrics.missed_ticks(&starvation, 3);
     metrics.start_lateness(Duration::from_micros(1_500));
     metrics.start_lateness(Duration::from_secs(11));
     metrics.event_loop_lag(Duration::from_micros(80));

@@ -334,21 +334,24 @@ impl Runner {
         log: &RunLog,
     ) -> Listed<'_> {
         let (job, log, started_at) = (Arc::clone(job), log.clone(), clock::wall());
+        self.sinks.metrics.began(&job);
         let running = Running { id: id.to_owned(), job, started_at, progress, log };
         lock(&self.running).insert(id.to_owned(), running);
-        Listed { running: &self.running, id: id.to_owned() }
+        Listed { runner: self, id: id.to_owned() }
     }
 }
 
 /// A run's place in the list of those under way; ends when dropped.
 struct Listed<'a> {
-    running: &'a Mutex<BTreeMap<String, Running>>,
+    runner: &'a Runner,
     id: String,
 }
 
 impl Drop for Listed<'_> {
     fn drop(&mut self) {
-        lock(self.running).remove(&self.id);
+        if let Some(run) = lock(&self.runner.running).remove(&self.id) {
+            self.runner.sinks.metrics.ended(&run.job);
+        }
     }
 }
 

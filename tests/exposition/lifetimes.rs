@@ -56,12 +56,12 @@ fn up_goes_with_an_overdue_health_check() {
             .find_map(|l| l.strip_prefix("redprobe_up{target=\"staging\"} ").map(str::to_owned))
     };
     assert_eq!(up(0), None, "nothing is known before the first check");
-    metrics.publish(&measured(&health, 0, Report::default()));
     metrics.next_run(&health, at(15), Duration::from_secs(5));
+    metrics.publish(&measured(&health, 0, Report::default()));
     assert_eq!(up(20).as_deref(), Some("1"));
     assert_eq!(up(21), None);
-    metrics.publish(&unmeasured(&health, 15, Outcome::Error, Reason::ConnectRefused));
     metrics.next_run(&health, at(30), Duration::from_secs(5));
+    metrics.publish(&unmeasured(&health, 15, Outcome::Error, Reason::ConnectRefused));
     assert_eq!(up(21).as_deref(), Some("0"));
     metrics.publish(&unmeasured(&health, 20, Outcome::Skipped, Reason::Overlap));
     assert_eq!(up(21).as_deref(), Some("0"), "a skipped check leaves it");
@@ -205,4 +205,52 @@ fn nodes_of_one_target_have_series_of_their_own() {
     }
     metrics.apply(&plan(&[&jobs[1]]));
     assert!(lines_of(&text(&metrics, 1), "orders").iter().all(|line| line.contains("node=\"b\"")));
+}
+
+#[test]
+fn results_of_a_job_that_is_skipped_again_and_again_disappear() {
+    let staging = target("staging");
+    let health = job(&HEALTH, &staging, "");
+    let metrics = Metrics::new();
+    metrics.apply(&plan(&[&health]));
+    let tick = |due: u64, outcome: Option<Outcome>| {
+        metrics.next_run(&health, at(due + 15), Duration::from_secs(20));
+        metrics.publish(&match outcome {
+            Some(outcome) => unmeasured(&health, due, outcome, Reason::Lease),
+            None => measured(&health, due, Report::default()),
+        });
+        text(&metrics, due).contains("redprobe_run_success{")
+    };
+    assert!(tick(0, None));
+    assert!(tick(15, Some(Outcome::Skipped)), "one may be missed");
+    assert!(!tick(30, Some(Outcome::Skipped)), "two are overdue");
+    assert!(tick(45, Some(Outcome::Error)), "one that failed has come");
+    assert!(
+        tick(60, Some(Outcome::Skipped)) && tick(75, Some(Outcome::Halted)),
+        "so has one that was halted"
+    );
+}
+
+#[test]
+fn why_nothing_was_measured_and_what_is_under_way_is_shown() {
+    let staging = target("staging");
+    let health = job(&HEALTH, &staging, "");
+    let metrics = Metrics::new();
+    metrics.apply(&plan(&[&health]));
+    let has = |line: &str| {
+        let (name, rest) = line.split_once('|').expect("name and rest");
+        text(&metrics, 0).contains(&format!("{name}{{target=\"staging\",probe=\"health\"{rest}\n"))
+    };
+    assert!(has("redprobe_runs_in_progress|} 0"));
+    metrics.began(&health);
+    assert!(has("redprobe_runs_in_progress|} 1"));
+    metrics.ended(&health);
+    metrics.publish(&unmeasured(&health, 0, Outcome::Error, Reason::ConnectRefused));
+    assert!(
+        has("redprobe_runs_in_progress|} 0") && has("redprobe_run_unmeasured|,reason=\"connect_refused\"} 1")
+    );
+    metrics.publish(&measured(&health, 1, Report::default()));
+    assert!(!text(&metrics, 1).contains("redprobe_run_unmeasured{"));
+    metrics.began(&job(&STARVATION, &staging, ""));
+    assert!(!text(&metrics, 1).contains("pool_starvation"), "what is not in the plan has no series");
 }

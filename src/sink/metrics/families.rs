@@ -14,12 +14,16 @@ pub(crate) mod job {
         counter RUNS_SKIPPED = "redprobe_runs_skipped_total" [reason];
         /// Runs that were stopped half-way because going on could have done harm, by reason.
         counter RUNS_HALTED = "redprobe_runs_halted_total" [reason];
+        /// Runs of the job that are under way.
+        gauge IN_PROGRESS = "redprobe_runs_in_progress";
         /// Scheduled runs that never came, because the daemon did not run at their time.
         counter MISSED_TICKS = "redprobe_schedule_missed_ticks_total";
-        /// Due runs in a row that were skipped or never came, since one last began. Two are overdue.
+        /// Due runs in a row that were skipped or never came, since one last began. Two are overdue, and results disappear.
         gauge MISSED_RUNS = "redprobe_missed_runs";
         /// Whether the last run was measured and met its objectives (1) or not (0); skipped and halted runs leave it.
         gauge RUN_SUCCESS = "redprobe_run_success";
+        /// 1 for the reason why the last run was not measured; absent where it was.
+        gauge UNMEASURED = "redprobe_run_unmeasured" [reason];
         /// How long the last run took, clean-up apart.
         gauge RUN_DURATION = "redprobe_run_duration_seconds";
         /// When the last run began that was neither skipped nor halted; absent until there is one.

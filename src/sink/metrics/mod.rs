@@ -24,7 +24,7 @@ use tokio::task;
 use self::{
     families::daemon,
     render::{Exposition, Owner},
-    series::TargetSeries,
+    series::{JobSeries, TargetSeries},
 };
 use super::Record;
 use crate::config::{Job, Plan};
@@ -135,6 +135,16 @@ impl Metrics {
     /// Takes in a finished run. One whose target has left the plan is forgotten.
     pub fn publish(&self, record: &Arc<Record>) {
         self.with(&record.job, |target| target.job(&record.job).take(record));
+    }
+
+    /// A run of the job began. One that is not in the plan is not counted.
+    pub fn began(&self, job: &Job) {
+        self.with(job, |target| target.known(job).map_or((), JobSeries::began));
+    }
+
+    /// A run of the job that began has ended.
+    pub fn ended(&self, job: &Job) {
+        self.with(job, |target| target.known(job).map_or((), JobSeries::ended));
     }
 
     /// When the job is due next; `slack` later it counts as overdue and its results disappear.

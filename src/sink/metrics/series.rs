@@ -31,6 +31,9 @@ use crate::{
 /// The value of `reason` for a run that was measured and missed an objective.
 const OBJECTIVE: &str = "objective";
 
+/// Runs missed in a row from which a job is overdue: one may have met another run, or a moment when it had to wait.
+const OVERDUE: u64 = 2;
+
 /// Counts by reason. Those seeded are there from the start, so that `rate()` sees the first one too; all forty of them
 /// for every job would be more series than the results themselves, so the rarer ones appear with their first event.
 #[derive(Debug, Clone, Default)]
@@ -114,6 +117,12 @@ impl TargetSeries {
         })
     }
 
+    /// The same, where there are any.
+    pub(super) fn known(&mut self, job: &Job) -> Option<&mut JobSeries> {
+        let (probe, _, variant) = job.key();
+        Some(self.jobs.get_mut(&(probe, variant.into()))?.as_mut())
+    }
+
     /// When this job is due next.
     pub(super) fn next_run(&self, job: &Job) -> Option<SystemTime> {
         let (probe, _, variant) = job.key();
@@ -167,6 +176,7 @@ pub(super) struct JobSeries {
     last_run: Option<SystemTime>,
     last_success: Option<SystemTime>,
     next_run: Option<(SystemTime, Duration)>,
+    in_progress: u64,
     result: Option<Arc<Record>>,
     operations: Vec<OperationTotals>,
     pools: Vec<PoolTotals>,
@@ -293,9 +303,18 @@ impl JobSeries {
         }
     }
 
+    pub(super) fn began(&mut self) {
+        self.in_progress += 1;
+    }
+
+    pub(super) fn ended(&mut self) {
+        self.in_progress = self.in_progress.saturating_sub(1);
+    }
+
     /// The last run's record, unless the job is overdue at `now`.
     fn result_at(&self, now: SystemTime) -> Option<&Record> {
-        let overdue = self.next_run.is_some_and(|(at, slack)| now > at + slack);
+        let overdue =
+            self.next_run.is_some_and(|(at, slack)| now > at + slack || self.missed_in_a_row >= OVERDUE);
         if overdue { None } else { self.result.as_deref() }
     }
 
@@ -304,6 +323,7 @@ impl JobSeries {
         out.set(&job::RUNS, owner, [], self.runs as f64);
         out.set(&job::MISSED_TICKS, owner, [], self.missed_ticks as f64);
         out.set(&job::MISSED_RUNS, owner, [], self.missed_in_a_row as f64);
+        out.set(&job::IN_PROGRESS, owner, [], self.in_progress as f64);
         for (def, reasons) in [
             (&job::RUN_FAILURES, &self.failures),
             (&job::RUNS_SKIPPED, &self.skipped),
@@ -345,6 +365,9 @@ impl JobSeries {
 /// Shows what one run found: nothing that counts over runs.
 fn show_result<'a>(owner: &'a Owner, record: &'a Record, out: &mut Exposition<'a>) {
     out.set(&job::RUN_SUCCESS, owner, [], f64::from(record.outcome == Outcome::Passed));
+    if let Some(reason) = record.reason {
+        out.set(&job::UNMEASURED, owner, [reason.as_str()], 1.0);
+    }
     out.set(&job::RUN_DURATION, owner, [], record.took.as_secs_f64());
     for objective in &record.objectives {
         show_objective(owner, objective, out);
