@@ -1,4 +1,4 @@
-//! The HTTP server: its bounds on clients (`hostile`), and its routes over a whole daemon (`routes`).
+//! The HTTP server: its bounds on clients (`hostile`), who may come in (`door`), and its routes over a whole daemon (`routes`).
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -8,6 +8,7 @@ use tokio::{
     time::timeout,
 };
 
+mod door;
 mod hostile;
 mod routes;
 

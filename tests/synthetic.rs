@@ -114,6 +114,7 @@ pub(crate) fn plan(jobs: &[&Arc<Job>]) -> Plan {
         state_dir: std::env::temp_dir(),
         http: Http {
             listen: ([127, 0, 0, 1], 0).into(),
+            web_config_file: None,
             api_token: None,
             max_connections: 64,
             read_timeout: Duration::from_secs(5),

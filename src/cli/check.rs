@@ -3,20 +3,25 @@
 use std::fmt::Write;
 
 use super::{ConfigArgs, Exit};
-use crate::config::{Job, Mistakes, Overrides, Plan, Schedule, settings::Span};
+use crate::config::{Job, Mistakes, Overrides, Plan, Schedule, settings::Span, web::WebConfig};
 
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<Exit> {
     let plan = Plan::load(args.config.as_deref(), &Overrides::default()).map_err(Mistakes)?;
-    super::print(summary(&plan))?;
+    let web = match &plan.http.web_config_file {
+        Some(path) => WebConfig::load(path).outcome.map_err(Mistakes)?,
+        None => WebConfig::default(),
+    };
+    super::print(summary(&plan, &web))?;
     Ok(Exit::Ok)
 }
 
-fn summary(plan: &Plan) -> String {
+fn summary(plan: &Plan, web: &WebConfig) -> String {
     let mut out = match &plan.file {
         Some(path) => format!("{}: no mistakes\n", path.display()),
         None => "built-in defaults (no configuration file): no mistakes\n".to_owned(),
     };
-    writeln!(out, "state in {}, HTTP on {}", plan.state_dir.display(), plan.http.listen).ok();
+    writeln!(out, "state in {}, HTTP on {}{}", plan.state_dir.display(), plan.http.listen, door(plan, web))
+        .ok();
     writeln!(out, "{}", count(plan.targets.len(), "target")).ok();
     for target in plan.targets.values() {
         let tls = if target.endpoint.tls.is_some() { " (TLS)" } else { "" };
@@ -27,7 +32,7 @@ fn summary(plan: &Plan) -> String {
     for job in &plan.jobs {
         writeln!(out, "  {}", line(job)).ok();
     }
-    for note in &plan.notes {
+    for note in plan.notes.iter().chain(&web.notes) {
         writeln!(out, "note: {note}").ok();
     }
     match (&plan.file, plan.targets.is_empty()) {
@@ -36,6 +41,18 @@ fn summary(plan: &Plan) -> String {
         (None, false) => writeln!(out, "start it: redprobe serve").ok(),
     };
     out
+}
+
+/// What of the web configuration guards the address.
+fn door(plan: &Plan, web: &WebConfig) -> String {
+    let Some(path) = &plan.http.web_config_file else { return String::new() };
+    let tls = match &web.tls {
+        Some(tls) => format!("TLS, {:?}", tls.admission.auth),
+        None => "no TLS".to_owned(),
+    };
+    let users = if web.users.is_empty() { "no login" } else { "login" };
+    let rate = if web.rate_limit.is_some() { ", rate limit" } else { "" };
+    format!(" ({}: {tls}, {users}{rate})", path.display())
 }
 
 fn count(number: usize, thing: &str) -> String {

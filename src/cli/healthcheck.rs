@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const READ_AT_MOST: u64 = 1_024;
 
 pub(super) async fn run(args: &HealthcheckArgs) -> anyhow::Result<Exit> {
-    let overrides = Overrides { listen: args.listen.clone() };
+    let overrides = Overrides { listen: args.listen.clone(), ..Overrides::default() };
     let plan = Plan::load(args.config.config.as_deref(), &overrides).map_err(Mistakes)?;
     let address = reachable(plan.http.listen);
     let status = tokio::time::timeout(TIMEOUT, ask(address))

@@ -167,6 +167,9 @@ pub struct ServeArgs {
     /// Address to listen on, over what the configuration says.
     #[arg(long = "web.listen-address", value_name = "ADDR")]
     pub listen: Option<String>,
+    /// TLS, users and more, in the format of Prometheus' exporters, over what the configuration says.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub web_config_file: Option<PathBuf>,
     /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,

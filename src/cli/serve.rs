@@ -11,7 +11,7 @@ use crate::{
 /// # Errors
 /// For a bad start.
 pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
-    let overrides = Overrides { listen: args.listen.clone() };
+    let overrides = Overrides { listen: args.listen.clone(), web_config_file: args.web_config_file.clone() };
     let plan = Plan::load(args.config.config.as_deref(), &overrides).map_err(Mistakes)?;
     anyhow::ensure!(!plan.targets.is_empty(), super::NO_TARGET);
     telemetry::start(&plan.log, &args.log)?;

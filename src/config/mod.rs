@@ -23,6 +23,7 @@ mod suggest;
 mod targets;
 #[cfg(test)]
 mod tests;
+pub mod web;
 mod words;
 
 pub use ad_hoc::{RunRequest, effect};

@@ -41,6 +41,8 @@ pub struct Plan {
 pub struct Overrides {
     /// `--web.listen-address`.
     pub listen: Option<String>,
+    /// `--web.config.file`.
+    pub web_config_file: Option<PathBuf>,
 }
 
 /// The daemon's own log.
@@ -79,6 +81,8 @@ pub struct App {
 pub struct Http {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Who may come in, and over which TLS; read by [`super::web`].
+    pub web_config_file: Option<PathBuf>,
     /// Bearer token of the POST routes; without one they are refused.
     pub api_token: Option<SecretString>,
     /// Connections at a time.

@@ -22,9 +22,14 @@ use crate::settings;
 settings! {
     /// `[http]`.
     pub struct HttpSettings {
-        /// Address to listen on. Metrics and pages need no login: keep it on loopback, or behind something that guards it.
+        /// Address to listen on. Without a web_config_file, metrics and pages need no login: keep it on loopback then.
         listen: String = "127.0.0.1:19121".into(),
-        /// Token that POST routes ask for (`Authorization: Bearer …`). Without one they are refused.
+        /// TLS, client certificates, users, headers and a rate limit, in the format of Prometheus' exporters
+        /// (exporter-toolkit); read again when it or a file that it names changes.
+        /// Example: `"/etc/redprobe/web.yml"`
+        web_config_file: Option<PathBuf> = None,
+        /// Token that POST routes ask for (`Authorization: Bearer …`), unless a user of the web_config_file does. Without
+        /// either they are refused.
         /// Example: `"a long random text"`
         api_token: Option<Secret> = None,
         /// The same, from a file.

@@ -49,6 +49,9 @@ impl Plan {
         if let Some(listen) = &overrides.listen {
             raw.http.listen.clone_from(listen);
         }
+        if overrides.web_config_file.is_some() {
+            raw.http.web_config_file.clone_from(&overrides.web_config_file);
+        }
         jobs::add_health(&mut raw);
         resolve(raw, &env, false, mistakes).map(|plan| Self { file, ..plan })
     }
@@ -140,6 +143,8 @@ fn http(settings: HttpSettings, mistakes: &mut Mistakes) -> Option<Http> {
     let idle_timeout = timeout("http.idle_timeout".into(), settings.idle_timeout, mistakes);
     Some(Http {
         listen: listen?,
+        // Empty is how a flag or a variable says none.
+        web_config_file: settings.web_config_file.filter(|path| !path.as_os_str().is_empty()),
         api_token,
         max_connections: max_connections as usize,
         read_timeout,

@@ -27,7 +27,14 @@ const SHORT: Duration = Duration::from_millis(500);
 const LONG: Duration = Duration::from_secs(600);
 
 fn http(max_connections: usize, read_timeout: Duration, idle_timeout: Duration) -> Http {
-    Http { listen: ([127, 0, 0, 1], 0).into(), api_token: None, max_connections, read_timeout, idle_timeout }
+    Http {
+        listen: ([127, 0, 0, 1], 0).into(),
+        web_config_file: None,
+        api_token: None,
+        max_connections,
+        read_timeout,
+        idle_timeout,
+    }
 }
 
 struct Server {

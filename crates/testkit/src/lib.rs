@@ -4,11 +4,13 @@
 //! Only ever a dev-dependency. Fixtures panic, with a message that says what to do, where a test could not go on.
 //! What is checked belongs to the tests; nothing here knows the measuring core.
 
+mod client_tls;
 mod fake;
 mod poll;
 mod server;
 mod tls;
 
+pub use client_tls::{Authority, Identity};
 pub use fake::{Event, FakeServer, Step};
 pub use poll::{poll_until, poll_until_async};
 pub use server::RedisServer;
