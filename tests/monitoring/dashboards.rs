@@ -73,8 +73,6 @@ pub(crate) struct Panel {
     #[serde(default)]
     pub(crate) links: Vec<Link>,
     #[serde(default)]
-    pub(crate) options: Value,
-    #[serde(default)]
     panels: Vec<Panel>,
 }
 
@@ -201,15 +199,11 @@ pub(crate) struct Annotation {
     pub(crate) title_format: String,
     #[serde(default)]
     pub(crate) text_format: String,
-    #[serde(default)]
-    pub(crate) tag_keys: String,
 }
 
 /// Where a click leads.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Link {
-    #[serde(default)]
-    pub(crate) title: String,
     #[serde(default)]
     pub(crate) url: String,
     /// `link`, or `dashboards` for all that have a tag.
@@ -262,6 +256,12 @@ impl Dashboard {
     /// All panels, and the rows.
     pub(crate) fn rows_and_panels(&self) -> impl Iterator<Item = &Panel> {
         self.top.iter().flat_map(|panel| std::iter::once(panel).chain(&panel.panels))
+    }
+
+    /// Panels that share a grid: those outside closed rows, and those of each.
+    pub(crate) fn grids(&self) -> Vec<Vec<&Panel>> {
+        let closed = self.top.iter().map(|row| row.panels.iter().collect());
+        std::iter::once(self.top.iter().collect()).chain(closed).collect()
     }
 
     /// The variables.

@@ -21,7 +21,8 @@ pub(crate) struct RuleFile {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Group {
-    pub(crate) name: String,
+    #[allow(dead_code, reason = "a key that is allowed")]
+    name: String,
     #[allow(dead_code, reason = "a key that is allowed")]
     interval: Option<String>,
     #[allow(dead_code, reason = "a key that is allowed")]

@@ -109,3 +109,15 @@ pub(crate) mod daemon {
 
 /// All of them, group by group.
 pub(super) const ALL: [&[&measure::metric::MetricDef]; 3] = [job::METRICS, target::METRICS, daemon::METRICS];
+
+/// The labels that say whose a series is, before the metric's own. Those that are empty are left out of the series.
+pub(super) fn owner_labels(def: &measure::metric::MetricDef) -> &'static [&'static str] {
+    let among = |group: &[&measure::metric::MetricDef]| group.iter().any(|one| one.name == def.name);
+    if among(daemon::METRICS) {
+        &[]
+    } else if among(target::METRICS) {
+        &["target", "node"]
+    } else {
+        &["target", "node", "probe", "variant"]
+    }
+}

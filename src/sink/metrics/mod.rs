@@ -283,6 +283,13 @@ impl Metrics {
         all
     }
 
+    /// The labels that say whose a series of this metric is, which it has besides its own: none for the daemon's.
+    /// `node` and `variant` are absent where a target has no nodes, and a job no variant.
+    #[must_use]
+    pub fn owner_labels(def: &MetricDef) -> &'static [&'static str] {
+        families::owner_labels(def)
+    }
+
     fn show_daemon<'a>(&'a self, state: &'a State, out: &mut Exposition<'a>) {
         static DAEMON: LazyLock<Owner> = LazyLock::new(Owner::default);
         out.set(&daemon::BUILD_INFO, &DAEMON, [env!("CARGO_PKG_VERSION")], 1.0);
