@@ -119,6 +119,16 @@ fn check_sums_up_what_is_right() {
 }
 
 #[test]
+fn a_user_without_a_password_is_a_note_since_one_may_need_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("redprobe.toml");
+    std::fs::write(&path, "[targets.a]\nurl = \"redis://h\"\nusername = \"u\"\n").unwrap();
+    let (code, out, _) = call(&["check", "--config", path.to_str().unwrap()]);
+    assert_eq!(code, 0);
+    assert!(out.contains("note: targets.a.username: has no password, which is right only for"), "{out}");
+}
+
+#[test]
 fn serve_refuses_to_watch_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("redprobe.toml");

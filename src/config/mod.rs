@@ -20,6 +20,7 @@ pub mod secret;
 pub mod settings;
 mod sources;
 mod suggest;
+mod target_tls;
 mod targets;
 #[cfg(test)]
 mod tests;

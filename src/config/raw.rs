@@ -85,6 +85,16 @@ settings! {
         /// PEM file of the authorities to trust, for `rediss://`; the web's well-known ones unless set.
         /// Example: `"/etc/ssl/private-ca.pem"`
         ca_file: Option<PathBuf> = None,
+        /// PEM file of the certificate to show, for a server that wants one of its clients; with those between it and
+        /// its authority. Replaced files are read again by themselves.
+        /// Example: `"/etc/redprobe/tls/tls.crt"`
+        cert_file: Option<PathBuf> = None,
+        /// PEM file of its key, not encrypted.
+        /// Example: `"/etc/redprobe/tls/tls.key"`
+        key_file: Option<PathBuf> = None,
+        /// Name that the server's certificate must be for, where it is not the URL's host.
+        /// Example: `"redis.example.org"`
+        server_name: Option<String> = None,
         /// What it is part of. `production` never gets more than touch, whatever `allow` says.
         environment: String = "staging".into(),
         /// The greatest effect a probe may have: observe (read what the server says of itself), touch (own keys at a

@@ -141,8 +141,8 @@ pub(super) fn secret(
         (Some(Secret(secret)), None) => (key.to_owned(), secret),
         (None, Some(file)) => {
             let key = format!("{key}_file");
-            match std::fs::read_to_string(file) {
-                Ok(text) => (key, SecretString::from(without_newline(&text))),
+            match measure::conn::read_secret(file) {
+                Ok(secret) => (key, secret),
                 Err(error) => {
                     return Err(Mistake::new(key, format!("{}: cannot be read: {error}", file.display())));
                 }
@@ -153,12 +153,6 @@ pub(super) fn secret(
         return Err(Mistake::new(key, "is empty; leave the key out, or give the secret"));
     }
     Ok(Some(secret))
-}
-
-/// Editors and `echo` end a file with one newline; any other blank is part of the secret.
-fn without_newline(text: &str) -> &str {
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    text.strip_suffix('\r').unwrap_or(text)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use measure::{
     Effect,
-    conn::{Endpoint, Tls},
+    conn::{Endpoint, Password},
 };
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     pools::Pools,
     raw::{AppSettings, TargetSettings},
     settings::Span,
-    sources, suggest,
+    sources, suggest, target_tls,
 };
 
 /// A target as resolved, with each of its nodes; `None` after a mistake, which does not make the name unknown.
@@ -40,6 +40,15 @@ pub(super) fn targets(
             ));
         }
         let target = target(&name, settings, mistakes);
+        if target
+            .as_ref()
+            .is_some_and(|target| target.endpoint.username.is_some() && target.endpoint.password.is_none())
+        {
+            notes.push(format!(
+                "targets.{name}.username: has no password, which is right only for a user with nopass; else set password \
+                 or password_file"
+            ));
+        }
         let nodes = target.map(|target| vec![Arc::new(Target { pools: pools.on(&name), ..target })]);
         targets.insert(name, nodes);
     }
@@ -88,7 +97,8 @@ fn endpoint(path: &str, settings: TargetSettings, mistakes: &mut Mistakes) -> Op
         timeout(key("connect_timeout"), settings.connect_timeout, mistakes),
         timeout(key("response_timeout"), settings.response_timeout, mistakes),
     ];
-    let password = sources::secret(settings.password, settings.password_file.as_deref(), &key("password"));
+    let password =
+        sources::secret(settings.password.clone(), settings.password_file.as_deref(), &key("password"));
     let password = password.map_err(|mistake| mistakes.0.push(mistake)).ok().flatten();
     if settings.url.is_empty() {
         mistakes.add(key("url"), "missing; write where the server is, such as \"redis://127.0.0.1:6379\"");
@@ -97,28 +107,16 @@ fn endpoint(path: &str, settings: TargetSettings, mistakes: &mut Mistakes) -> Op
     // The parser's sentence begins with what the URL is or has.
     let mut endpoint = mistakes.take(key("url"), Endpoint::parse(&settings.url))?;
     [endpoint.connect_timeout, endpoint.response_timeout] = timeouts;
+    target_tls::apply(path, &settings, &mut endpoint, mistakes);
     if endpoint.password.is_some() && password.is_some() {
         mistakes.add(key("password"), "is given, and the URL has one as well; keep one of them");
     }
     if endpoint.username.is_some() && settings.username.is_some() {
         mistakes.add(key("username"), "is given, and the URL has one as well; keep one of them");
     }
-    endpoint.password = endpoint.password.or(password);
+    endpoint.password =
+        endpoint.password.or(password.map(|secret| Password::new(secret, settings.password_file)));
     endpoint.username = endpoint.username.or(settings.username);
-    if endpoint.username.is_some() && endpoint.password.is_none() {
-        mistakes.add(key("username"), "has no password; set password or password_file");
-    }
-    if let Some(file) = &settings.ca_file {
-        let Some(tls) = &endpoint.tls else {
-            mistakes.add(
-                key("ca_file"),
-                "is for TLS, and the URL has none; write rediss:// in the URL, or leave it out",
-            );
-            return None;
-        };
-        let trusted = Tls::with_ca_file(tls.server_name.clone(), file);
-        endpoint.tls = Some(mistakes.take(key("ca_file"), trusted)?);
-    }
     Some(endpoint)
 }
 

@@ -7,8 +7,10 @@ use std::{
     time::Duration,
 };
 
-use measure::clock::{self, Instant};
-use secrecy::{ExposeSecret, SecretString};
+use measure::{
+    clock::{self, Instant},
+    conn::Password,
+};
 
 /// Lines kept.
 const LINES: usize = 200;
@@ -72,20 +74,18 @@ fn stamp(at: Duration) -> String {
 /// Takes a secret out of texts. A server can repeat what it was sent: `ERR unknown command 'AUTH', with args
 /// beginning with: 'the password'`.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Scrub(Option<SecretString>);
+pub(super) struct Scrub(Option<Password>);
 
 impl Scrub {
-    pub(super) fn new(secret: Option<&SecretString>) -> Self {
-        Self(secret.filter(|secret| !secret.expose_secret().is_empty()).cloned())
+    pub(super) fn new(password: Option<&Password>) -> Self {
+        Self(password.cloned())
     }
 
     /// The text without the secret, and not longer than a line may be.
     pub(super) fn clean(&self, text: String) -> String {
         let mut text = match &self.0 {
-            Some(secret) if text.contains(secret.expose_secret()) => {
-                text.replace(secret.expose_secret(), "***")
-            }
-            _ => text,
+            Some(password) => password.hide(text),
+            None => text,
         };
         if let Some((end, _)) = text.char_indices().nth(WIDTH) {
             text.truncate(end);
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn secrets_do_not_show() {
-        let log = RunLog::new(Scrub::new(Some(&SecretString::from("s3cret"))));
+        let log = RunLog::new(Scrub::new(Some(&"s3cret".into())));
         log.note("ERR unknown command 'AUTH', with args beginning with: 's3cret'");
         let lines = log.lines();
         assert!(lines[0].ends_with("beginning with: '***'"), "{lines:?}");
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn an_empty_secret_changes_nothing() {
-        let scrub = Scrub::new(Some(&SecretString::from("")));
+        let scrub = Scrub::new(Some(&"".into()));
         assert_eq!(scrub.clean("text".to_owned()), "text");
     }
 

@@ -6,6 +6,7 @@
 
 mod endpoint;
 mod login;
+mod password;
 mod stream;
 mod tls;
 
@@ -16,11 +17,15 @@ use tokio::task::AbortHandle;
 
 pub use self::{
     endpoint::{Address, Endpoint},
-    login::login,
-    stream::{Stream, open_stream},
-    tls::Tls,
+    password::{Password, read_secret},
+    stream::Stream,
+    tls::{Tls, TlsExpiry, TlsFiles, TlsMistakes},
 };
-use crate::{clock, error::Failure, grant::Grant};
+use crate::{
+    clock,
+    error::{Failure, Reason},
+    grant::Grant,
+};
 
 /// What logging in sends, besides AUTH, which needs no grant.
 pub const GRANTS: &[Grant] = &[
@@ -53,8 +58,37 @@ impl ConnectTimes {
     }
 }
 
-/// Opens a connection of its own, logged in, named `name`, and answered once (so that a missing password shows here).
-/// Dropping the last clone closes the socket. After any timeout on it, drop it: a late answer may still be under way.
+/// Opens a stream, logged in, named `name`, and answered once (so that a missing password shows here). Where the server
+/// refuses the password and its file has another one by now, that is tried once.
+///
+/// # Errors
+/// With the reason of the step that failed.
+pub async fn open(endpoint: &Endpoint, name: &str) -> Result<(Stream, ConnectTimes), Failure> {
+    let used = endpoint.password.as_ref().map(|password| (password, password.current()));
+    let failure = match attempt(endpoint, name).await {
+        Err(failure) if failure.reason == Reason::AuthRejected => failure,
+        result => return result,
+    };
+    match used.map_or(Ok(false), |(password, used)| password.read_again(&used)) {
+        Ok(true) => attempt(endpoint, name).await,
+        Ok(false) => Err(failure),
+        Err(why) => Err(Failure::new(failure.reason, format!("{}; {why}", failure.message))),
+    }
+}
+
+async fn attempt(endpoint: &Endpoint, name: &str) -> Result<(Stream, ConnectTimes), Failure> {
+    let (mut stream, mut times, handshake) = stream::open(endpoint).await?;
+    let started = clock::now();
+    let logged_in = login::login(&mut stream, endpoint, name).await;
+    logged_in.map_err(|failure| match &handshake {
+        Some(handshake) => handshake.explain(failure),
+        None => failure,
+    })?;
+    times.login = started.elapsed();
+    Ok((stream, times))
+}
+
+/// As [`open`], for the redis crate's commands. Dropping the last clone closes the socket. After any timeout on it, drop it: a late answer may still be under way.
 ///
 /// # Errors
 /// With the reason of the step that failed.
@@ -75,11 +109,7 @@ pub async fn connect_watched(
     endpoint: &Endpoint,
     name: &str,
 ) -> Result<(MultiplexedConnection, ConnectTimes, AbortHandle), Failure> {
-    let (mut stream, mut times) = open_stream(endpoint).await?;
-    let started = clock::now();
-    login(&mut stream, endpoint, name).await?;
-    times.login = started.elapsed();
-
+    let (stream, times) = open(endpoint, name).await?;
     // All that the redis crate would send by itself is done already, or (CLIENT SETINFO, which would count as two
     // errors in the statistics of a server before 7.2) not wanted.
     let nothing = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();

@@ -3,11 +3,14 @@
 //! Every cause that reaches a label is one of [`Reason`]. Server replies and error texts stay in [`Failure::message`],
 //! for reports and logs only. How a reason is judged (grade, outcome) belongs to the daemon's `verdict`.
 
+mod tls;
+
 use std::{fmt, io};
 
 use redis::RedisError;
-use rustls::CertificateError;
 use serde::{Deserialize, Serialize};
+
+pub(crate) use self::tls::tls_reason;
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -44,6 +47,8 @@ reasons! {
     TlsUntrusted = "tls_untrusted",
     /// The TLS handshake failed in any other way.
     TlsProtocol = "tls_protocol",
+    /// The server wants a client certificate and got none, or does not accept the one that it got.
+    TlsClientCertificate = "tls_client_certificate",
     /// The server wants a password and got none (`NOAUTH`).
     AuthRequired = "auth_required",
     /// The server refused the user or password (`WRONGPASS`).
@@ -275,28 +280,6 @@ fn io_reason(kind: io::ErrorKind) -> Reason {
     }
 }
 
-/// The reason where it is an error of TLS rather than of the socket under it.
-pub(crate) fn tls_reason(error: &io::Error) -> Option<Reason> {
-    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
-    let rustls::Error::InvalidCertificate(certificate) = error else { return Some(Reason::TlsProtocol) };
-    Some(match certificate {
-        CertificateError::Expired
-        | CertificateError::ExpiredContext { .. }
-        | CertificateError::NotValidYet
-        | CertificateError::NotValidYetContext { .. } => Reason::TlsExpired,
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            Reason::TlsName
-        }
-        // A bad signature is that of an authority with a trusted one's name; Other is how a self-signed certificate
-        // comes that says of itself to be an authority.
-        CertificateError::UnknownIssuer
-        | CertificateError::BadSignature
-        | CertificateError::Revoked
-        | CertificateError::Other(_) => Reason::TlsUntrusted,
-        _ => Reason::TlsProtocol,
-    })
-}
-
 /// Why a probe has no report. The runner turns it into the outcome of the same name.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ProbeError {
@@ -401,20 +384,6 @@ mod tests {
         let failure = Failure::new(Reason::Other, "ERR a\n2026-01-01 ERROR forged\r\u{1b}[31m");
         assert_eq!(failure.message, "ERR a 2026-01-01 ERROR forged  [31m");
         assert_eq!(Failure::new(Reason::Other, "é".repeat(1_000_000)).message.chars().count(), 1_000);
-    }
-
-    fn tls(error: rustls::Error) -> Reason {
-        Failure::from(io::Error::new(io::ErrorKind::InvalidData, error)).reason
-    }
-
-    #[test]
-    fn tls_errors_are_told_apart_by_type() {
-        assert_eq!(tls(CertificateError::Expired.into()), Reason::TlsExpired);
-        assert_eq!(tls(CertificateError::NotValidYet.into()), Reason::TlsExpired);
-        assert_eq!(tls(CertificateError::NotValidForName.into()), Reason::TlsName);
-        assert_eq!(tls(CertificateError::UnknownIssuer.into()), Reason::TlsUntrusted);
-        assert_eq!(tls(CertificateError::BadEncoding.into()), Reason::TlsProtocol);
-        assert_eq!(tls(rustls::Error::DecryptError), Reason::TlsProtocol);
     }
 
     #[test]

@@ -143,8 +143,7 @@ impl Connector for WireConnector {
     type Client = WireClient;
 
     async fn connect(&self, _worker: usize) -> Result<WireClient, Failure> {
-        let (mut stream, _times) = conn::open_stream(&self.endpoint).await?;
-        conn::login(&mut stream, &self.endpoint, &self.name).await?;
+        let (stream, _times) = conn::open(&self.endpoint, &self.name).await?;
         Ok(WireClient {
             stream,
             commands: self.commands.iter().cloned().collect(),

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use measure::{
     Failure, Reason,
-    conn::{self, Address, Endpoint, Stream},
+    conn::{self, Address, Endpoint, Password, Stream},
     redis,
 };
-use secrecy::SecretString;
 use testkit::{FakeServer, RedisServer, Step, poll_until, poll_until_async};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -83,8 +82,45 @@ async fn logs_in_selects_and_percent_decodes() {
         assert!(info.contains(" db=5 "), "{info}");
     }
     let mut separate = endpoint(&url.replace("://", "://me@"));
-    separate.password = Some(SecretString::from("s:c"));
+    separate.password = Some("s:c".into());
     conn::connect(&separate, "redprobe-test").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_password_that_was_changed_is_read_again_from_its_file() {
+    let server = RedisServer::start();
+    let file = server.directory().join("password");
+    let user = |password: &str| server.user("prober", password, "~* +@all");
+    let url = user("first");
+    std::fs::write(&file, "first\n").unwrap();
+    let mut endpoint = endpoint(&url.replace(":first", ""));
+    endpoint.password = Some(Password::new(conn::read_secret(&file).unwrap(), Some(file.clone())));
+    conn::connect(&endpoint, "redprobe-test").await.unwrap();
+
+    let _url = user("second");
+    let failure = conn::connect(&endpoint, "redprobe-test").await.map(|_| ()).unwrap_err();
+    assert_eq!(failure.reason, Reason::AuthRejected);
+    std::fs::write(&file, "second\n").unwrap();
+    let together = futures_util::future::join_all((0..5).map(|_| conn::open(&endpoint, "redprobe-test")));
+    for opened in together.await {
+        opened.unwrap();
+    }
+
+    let _url = user("third");
+    std::fs::remove_file(&file).unwrap();
+    let failure = conn::connect(&endpoint, "redprobe-test").await.map(|_| ()).unwrap_err();
+    assert_eq!(failure.reason, Reason::AuthRejected);
+    assert!(failure.message.contains("cannot be read again"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_user_without_a_password_logs_in() {
+    let server = RedisServer::start();
+    server.ok(&["ACL", "SETUSER", "open", "on", "nopass", "~*", "+@all"]);
+    let url = server.url().replace("://", "://open@");
+    let (mut connection, _) = conn::connect(&endpoint(&url), "redprobe-test").await.unwrap();
+    let name: String = redis::cmd("ACL").arg("WHOAMI").query_async(&mut connection).await.unwrap();
+    assert_eq!(name, "open");
 }
 
 #[tokio::test]
@@ -103,8 +139,7 @@ async fn connects_over_a_unix_socket() {
 async fn a_raw_stream_reads_and_writes_without_waiting() {
     let server = RedisServer::start();
     let endpoint = endpoint(&server.url());
-    let (mut stream, _) = conn::open_stream(&endpoint).await.unwrap();
-    conn::login(&mut stream, &endpoint, "redprobe-test").await.unwrap();
+    let (stream, _) = conn::open(&endpoint, "redprobe-test").await.unwrap();
     let Stream::Tcp(tcp) = &stream else { panic!("not TCP") };
     assert!(tcp.nodelay().unwrap());
     let mut buffer = [0; 64];

@@ -94,7 +94,16 @@ impl RedisServer {
     /// Where it was not.
     #[must_use]
     pub fn tls_url(&self) -> String {
-        format!("rediss://localhost:{}", self.tls_port.expect("the server was started with TLS"))
+        format!("rediss://localhost:{}", self.tls_port())
+    }
+
+    /// Where it listens with TLS.
+    ///
+    /// # Panics
+    /// Where it was started without.
+    #[must_use]
+    pub fn tls_port(&self) -> u16 {
+        self.tls_port.expect("the server was started with TLS")
     }
 
     /// `redis://127.0.0.1:<port>`, without the password.

@@ -1,48 +1,98 @@
 //! Certificates that live as long as a test: good ones, and ones with a flaw.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
-/// A server's certificate with its key, and the authority that issued it, as PEM files in a directory of their own.
+/// Who issues certificates.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// A certificate with its key, and the authority that issued it, as PEM files in a directory of their own.
 #[derive(Debug)]
 pub struct Certificate {
     directory: TempDir,
 }
 
-impl Certificate {
-    /// Valid for these names and addresses.
-    #[must_use]
-    pub fn valid(names: &[&str]) -> Self {
-        Self::issue(names, |_| {})
+impl Default for Authority {
+    /// One of the same name as all others of its kind.
+    fn default() -> Self {
+        Self::named("An authority of a test")
     }
+}
 
-    /// As [`Certificate::valid`], but past its time.
-    #[must_use]
-    pub fn expired(names: &[&str]) -> Self {
-        Self::issue(names, |leaf| leaf.not_after = date_time_ymd(2001, 1, 1))
-    }
-
-    fn issue(names: &[&str], flaw: impl FnOnce(&mut CertificateParams)) -> Self {
+impl Authority {
+    fn named(name: &str) -> Self {
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(authority, new_key()).expect("it signs itself");
+        authority.distinguished_name.push(DnType::CommonName, name);
+        Self { issuer: CertifiedIssuer::self_signed(authority, new_key()).expect("it signs itself") }
+    }
+
+    /// Valid for these names and addresses, for servers and clients alike.
+    #[must_use]
+    pub fn valid(&self, names: &[&str]) -> Certificate {
+        self.issue(names, |_| {})
+    }
+
+    /// As [`Authority::valid`], but past its time: it ended with the year 2000.
+    #[must_use]
+    pub fn expired(&self, names: &[&str]) -> Certificate {
+        self.issue(names, |leaf| leaf.not_after = date_time_ymd(2001, 1, 1))
+    }
+
+    /// As [`Authority::valid`], until the first day of this year.
+    #[must_use]
+    pub fn until(&self, year: i32, names: &[&str]) -> Certificate {
+        self.issue(names, |leaf| leaf.not_after = date_time_ymd(year, 1, 1))
+    }
+
+    fn issue(&self, names: &[&str], flaw: impl FnOnce(&mut CertificateParams)) -> Certificate {
         let names: Vec<String> = names.iter().map(|&name| name.into()).collect();
         let mut leaf = CertificateParams::new(names).expect("names a certificate can be for");
+        // OpenSSL takes one of the same name as its issuer for self-signed.
+        leaf.distinguished_name.push(DnType::CommonName, "A certificate of a test");
         flaw(&mut leaf);
         let key = new_key();
-        let leaf = leaf.signed_by(&key, &issuer).expect("the authority signs it");
+        let leaf = leaf.signed_by(&key, &self.issuer).expect("the authority signs it");
 
-        let made = Self { directory: TempDir::new().expect("a temporary directory can be made") };
+        let made = Certificate { directory: TempDir::new().expect("a temporary directory can be made") };
         for (path, text) in [
-            (made.authority(), issuer.pem()),
+            (made.authority(), self.issuer.pem()),
             (made.certificate(), leaf.pem()),
             (made.key(), key.serialize_pem()),
         ] {
-            std::fs::write(path, text).expect("an own directory can be written");
+            fs::write(path, text).expect("an own directory can be written");
         }
         made
+    }
+}
+
+impl Certificate {
+    /// [`Authority::valid`], of an authority of its own.
+    #[must_use]
+    pub fn valid(names: &[&str]) -> Self {
+        Authority::named("The authority of one certificate").valid(names)
+    }
+
+    /// [`Authority::expired`], of an authority of its own.
+    #[must_use]
+    pub fn expired(names: &[&str]) -> Self {
+        Authority::named("The authority of one certificate").expired(names)
+    }
+
+    /// Puts another's files in the place of its own, as whoever renews certificates does.
+    pub fn replace_with(&self, other: &Certificate) {
+        for (from, to) in [
+            (other.authority(), self.authority()),
+            (other.certificate(), self.certificate()),
+            (other.key(), self.key()),
+        ] {
+            let new = to.with_extension("new");
+            fs::copy(from, &new).and_then(|_| fs::rename(&new, to)).expect("an own directory can be written");
+        }
     }
 
     /// The file of the authority that issued it.

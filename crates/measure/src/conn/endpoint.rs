@@ -3,10 +3,9 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use percent_encoding::percent_decode_str;
-use secrecy::SecretString;
 use url::Url;
 
-use super::Tls;
+use super::{Password, Tls};
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +36,7 @@ pub struct Endpoint {
     /// ACL user, where it is not the default one.
     pub username: Option<String>,
     /// Password, where there is one.
-    pub password: Option<SecretString>,
+    pub password: Option<Password>,
     /// Database number.
     pub database: i64,
     /// Bound of each step of connecting: resolve, connect, TLS, log in.
@@ -168,8 +167,8 @@ fn filled(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn secret(text: String) -> Option<SecretString> {
-    filled(text).map(SecretString::from)
+fn secret(text: String) -> Option<Password> {
+    filled(text).as_deref().map(Password::from)
 }
 
 #[cfg(test)]
@@ -181,7 +180,7 @@ mod tests {
 
     fn parsed(url: &str) -> (String, Option<String>, Option<String>, i64, bool) {
         let endpoint = Endpoint::parse(url).unwrap();
-        let password = endpoint.password.map(|password| password.expose_secret().to_owned());
+        let password = endpoint.password.map(|password| password.current().expose_secret().to_owned());
         (endpoint.address.to_string(), endpoint.username, password, endpoint.database, endpoint.tls.is_some())
     }
 

@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::Endpoint;
+use super::{Endpoint, Password};
 use crate::error::{Failure, Reason};
 
 /// More than any error line of Redis; protected mode's, the longest, has 1 KB.
@@ -34,7 +34,7 @@ enum Step {
 ///
 /// # Errors
 /// With the reason of the first reply that is an error, or for which there is none.
-pub async fn login<S>(stream: &mut S, endpoint: &Endpoint, name: &str) -> Result<(), Failure>
+pub(super) async fn login<S>(stream: &mut S, endpoint: &Endpoint, name: &str) -> Result<(), Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -87,7 +87,8 @@ fn greeting(endpoint: &Endpoint, name: &str) -> (Vec<u8>, Vec<Step>) {
         request.extend_from_slice(&command.get_packed_command());
         steps.push(step);
     };
-    let password = endpoint.password.as_ref().map_or("", |password| password.expose_secret());
+    let password = endpoint.password.as_ref().map(Password::current).unwrap_or_default();
+    let password = password.expose_secret();
     match &endpoint.username {
         Some(user) => ask(Step::Auth, &["AUTH", user, password]),
         None if !password.is_empty() => ask(Step::Auth, &["AUTH", password]),

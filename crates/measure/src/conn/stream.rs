@@ -19,7 +19,10 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use super::{Address, ConnectTimes, Endpoint, tls};
+use super::{
+    Address, ConnectTimes, Endpoint,
+    tls::{self, Handshake},
+};
 use crate::{
     clock::{self, Instant},
     error::{Failure, Reason},
@@ -150,7 +153,7 @@ impl AsyncWrite for Stream {
 ///
 /// # Errors
 /// With the reason of the step that failed.
-pub async fn open_stream(endpoint: &Endpoint) -> Result<(Stream, ConnectTimes), Failure> {
+pub(super) async fn open(endpoint: &Endpoint) -> Result<(Stream, ConnectTimes, Option<Handshake>), Failure> {
     let limit = endpoint.connect_timeout;
     let mut times = ConnectTimes::default();
     let started = clock::now();
@@ -158,7 +161,7 @@ pub async fn open_stream(endpoint: &Endpoint) -> Result<(Stream, ConnectTimes), 
         Address::Unix(path) => {
             let stream = within(limit, &endpoint.address, UnixStream::connect(path)).await?;
             times.connect = started.elapsed();
-            return Ok((Stream::Unix(stream), times));
+            return Ok((Stream::Unix(stream), times, None));
         }
         Address::Tcp(host, port) => (host.as_str(), *port),
     };
@@ -167,10 +170,10 @@ pub async fn open_stream(endpoint: &Endpoint) -> Result<(Stream, ConnectTimes), 
     times.dns = resolved - started;
     let stream = connect_to_any(&addresses, endpoint).await?;
     times.connect = resolved.elapsed();
-    let Some(tls) = &endpoint.tls else { return Ok((Stream::Tcp(stream), times)) };
+    let Some(tls) = &endpoint.tls else { return Ok((Stream::Tcp(stream), times, None)) };
 
     let connected = clock::now();
-    let handshake = timeout(limit, tls::handshake(tls, stream)).await.map_err(|_| {
+    let done = timeout(limit, tls::handshake(tls, stream)).await.map_err(|_| {
         let message = format!(
             "{} did not finish the TLS handshake within {limit:?}; a port without TLS would be silent too",
             endpoint.address
@@ -178,7 +181,8 @@ pub async fn open_stream(endpoint: &Endpoint) -> Result<(Stream, ConnectTimes), 
         Failure::new(Reason::ConnectTimeout, message)
     })?;
     times.tls = connected.elapsed();
-    Ok((Stream::Tls(Box::new(handshake?)), times))
+    let (stream, handshake) = done?;
+    Ok((Stream::Tls(Box::new(stream)), times, Some(handshake)))
 }
 
 async fn resolve(host: &str, port: u16, limit: Duration) -> Result<Vec<SocketAddr>, Failure> {

@@ -37,8 +37,7 @@ pub async fn read_list(
     name: &str,
     each: &mut impl FnMut(&Client<'_>),
 ) -> Result<u64, Failure> {
-    let (mut stream, _times) = conn::open_stream(endpoint).await?;
-    conn::login(&mut stream, endpoint, name).await?;
+    let (mut stream, _times) = conn::open(endpoint, name).await?;
     let mut answer = Answer { stream: &mut stream, endpoint, bytes: vec![0; PIECE], begin: 0, end: 0 };
     answer.send(&resp::encode(&[b"CLIENT", b"LIST"])).await?;
     let length = length(&answer.header().await?)?;
