@@ -10,7 +10,7 @@ use measure::{
     conn::{self, Endpoint, TlsFiles},
     redis,
 };
-use testkit::{Authority, Certificate, RedisServer};
+use testkit::{Certificate, Issuer, RedisServer};
 
 use crate::support::endpoint;
 
@@ -128,7 +128,7 @@ async fn a_server_may_have_another_name_than_its_address() {
 
 #[tokio::test]
 async fn a_server_that_wants_a_certificate_gets_one_or_says_what_is_wrong() {
-    let authority = Authority::default();
+    let authority = Issuer::default();
     let certificate = authority.until(2040, &["localhost"]);
     for protocol in PROTOCOLS {
         let server = mutual(&certificate, protocol);
@@ -137,7 +137,7 @@ async fn a_server_that_wants_a_certificate_gets_one_or_says_what_is_wrong() {
         for (client, alert) in [
             (Certificate::valid(&["prober"]), "UnknownCA"),
             // What OpenSSL says to a certificate of an authority's namesake, such as itself before it was renewed.
-            (Authority::default().valid(&["prober"]), "DecryptError"),
+            (Issuer::default().valid(&["prober"]), "DecryptError"),
             (authority.expired(&["prober"]), "CertificateExpired"),
         ] {
             let refused = failure(&showing(&server, &certificate, &client)).await;
@@ -178,7 +178,7 @@ async fn every_way_in_has_the_reason() {
 
 #[tokio::test]
 async fn files_that_are_replaced_are_read_again() {
-    let authority = Authority::default();
+    let authority = Issuer::default();
     let certificate = authority.valid(&["localhost"]);
     let server = mutual(&certificate, "TLSv1.3");
     let client = Certificate::valid(&["prober"]);
@@ -205,7 +205,7 @@ async fn files_that_are_replaced_are_read_again() {
 /// Certificate and key cannot be replaced in one step by everybody.
 #[tokio::test]
 async fn files_that_are_being_replaced_are_waited_for() {
-    let authority = Authority::default();
+    let authority = Issuer::default();
     let certificate = authority.valid(&["localhost"]);
     let server = mutual(&certificate, "TLSv1.3");
     let (client, next) = (authority.valid(&["prober"]), authority.valid(&["prober"]));

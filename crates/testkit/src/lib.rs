@@ -14,4 +14,4 @@ pub use client_tls::{Authority, Identity};
 pub use fake::{Event, FakeServer, Step};
 pub use poll::{poll_until, poll_until_async};
 pub use server::RedisServer;
-pub use tls::{Authority, Certificate};
+pub use tls::{Certificate, Issuer};

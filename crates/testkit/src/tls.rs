@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use tempfile::TempDir;
 
 /// Who issues certificates.
-pub struct Authority {
+pub struct Issuer {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
@@ -16,14 +16,14 @@ pub struct Certificate {
     directory: TempDir,
 }
 
-impl Default for Authority {
+impl Default for Issuer {
     /// One of the same name as all others of its kind.
     fn default() -> Self {
         Self::named("An authority of a test")
     }
 }
 
-impl Authority {
+impl Issuer {
     fn named(name: &str) -> Self {
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -37,13 +37,13 @@ impl Authority {
         self.issue(names, |_| {})
     }
 
-    /// As [`Authority::valid`], but past its time: it ended with the year 2000.
+    /// As [`Issuer::valid`], but past its time: it ended with the year 2000.
     #[must_use]
     pub fn expired(&self, names: &[&str]) -> Certificate {
         self.issue(names, |leaf| leaf.not_after = date_time_ymd(2001, 1, 1))
     }
 
-    /// As [`Authority::valid`], until the first day of this year.
+    /// As [`Issuer::valid`], until the first day of this year.
     #[must_use]
     pub fn until(&self, year: i32, names: &[&str]) -> Certificate {
         self.issue(names, |leaf| leaf.not_after = date_time_ymd(year, 1, 1))
@@ -71,16 +71,16 @@ impl Authority {
 }
 
 impl Certificate {
-    /// [`Authority::valid`], of an authority of its own.
+    /// [`Issuer::valid`], of an authority of its own.
     #[must_use]
     pub fn valid(names: &[&str]) -> Self {
-        Authority::named("The authority of one certificate").valid(names)
+        Issuer::named("The authority of one certificate").valid(names)
     }
 
-    /// [`Authority::expired`], of an authority of its own.
+    /// [`Issuer::expired`], of an authority of its own.
     #[must_use]
     pub fn expired(names: &[&str]) -> Self {
-        Authority::named("The authority of one certificate").expired(names)
+        Issuer::named("The authority of one certificate").expired(names)
     }
 
     /// Puts another's files in the place of its own, as whoever renews certificates does.
