@@ -31,10 +31,11 @@ lint: ## What `make check` adds to the tests
 	scripts/check-metrics.sh
 	scripts/check-licences.sh
 	scripts/check-scripts.sh
+	scripts/check-deploy.sh
 
 bless: ## Rewrite the files that are generated from the code, for review in the diff
 	@scripts/install-deps.sh redis
-	BLESS=1 cargo test $(LOCKED) --test it -- config:: exposition:: acl::printed
+	BLESS=1 cargo test $(LOCKED) --test it -- config:: exposition:: acl::printed deploy::
 
 bench: ## Measure speed against other tools and write the table into README.md
 	@scripts/install-deps.sh redis exporter

@@ -4,6 +4,7 @@ mod acl;
 mod cli;
 mod config;
 mod daemon;
+mod deploy;
 mod docs;
 mod exposition;
 mod faults;
