@@ -167,11 +167,13 @@ fn a_key_of_the_environment_that_leads_nowhere_is_a_mistake() {
 
 #[test]
 fn flags_win_over_the_environment() {
-    let overrides = Overrides { listen: Some("127.0.0.1:3".into()), ..Overrides::default() };
-    let env = [("REDPROBE__HTTP__LISTEN", "127.0.0.1:2"), ("STATE_DIRECTORY", "/tmp")];
+    let overrides = Overrides { listen: Some("127.0.0.1:3".into()), shard: Some("1/1".into()), ..Overrides::default() };
+    let env =
+        [("REDPROBE__HTTP__LISTEN", "127.0.0.1:2"), ("REDPROBE__SHARD", "2/2"), ("STATE_DIRECTORY", "/tmp")];
     let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let plan = Plan::load_with(None, env, &overrides).unwrap();
     assert_eq!(plan.http.listen.to_string(), "127.0.0.1:3");
+    assert_eq!(plan.shard.map(|shard| shard.to_string()).as_deref(), Some("1/1"));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 mod compose;
 mod image;
 mod native;
-mod process;
+pub(crate) mod process;
 mod secrets;
 
 /// A file of the repository.

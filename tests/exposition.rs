@@ -17,7 +17,12 @@ use measure::{
     metric::{Kind, LabelValue, MetricDef},
     report::{Check, Direction, Doubt, ObjectiveDef, Pool, Report, Severity, Unit},
 };
-use redprobe::{config::Schedule, probe::ProbeKind, sink::metrics::Metrics, verdict::Outcome};
+use redprobe::{
+    config::{Plan, Schedule, Shard},
+    probe::ProbeKind,
+    sink::metrics::Metrics,
+    verdict::Outcome,
+};
 
 use crate::synthetic::{HEALTH, at, job, kind, measured, operation, plan, scheduled, target, unmeasured};
 
@@ -100,7 +105,8 @@ fn full() -> Metrics {
         (job(&HEALTH, &staging, ""), job(&STARVATION, &staging, ""), job(&STARVATION, &staging, "small"));
     let manual = scheduled(&STARVATION, &bare, "", Schedule::Manual);
     let metrics = Metrics::new();
-    metrics.apply(&plan(&[&health, &starvation, &variant, &manual]));
+    let shard = Some(Shard::parse("2/5").unwrap());
+    metrics.apply(&Plan { shard, ..plan(&[&health, &starvation, &variant, &manual]) });
     metrics.publish(&measured(&health, 0, Report::default()));
     metrics.missed_ticks(&starvation, 3);
     metrics.publish(&measured(&starvation, 1, starved()));

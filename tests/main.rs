@@ -18,6 +18,7 @@ mod records;
 mod run_command;
 mod run_plan;
 mod runner;
+mod shard;
 mod stack;
 mod support;
 mod synthetic;

@@ -127,6 +127,8 @@ pub(crate) fn plan(jobs: &[&Arc<Job>]) -> Plan {
             runs_kept: 100,
             stop_timeout: Duration::from_secs(5),
         },
+        shard: None,
+        elsewhere: BTreeMap::new(),
         targets: jobs.iter().map(|job| (job.target.id.clone(), Arc::clone(&job.target))).collect(),
         apps: BTreeMap::new(),
         jobs: jobs.iter().map(|job| Arc::clone(job)).collect(),

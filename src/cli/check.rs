@@ -28,6 +28,12 @@ fn summary(plan: &Plan, web: &WebConfig) -> String {
         let (name, address) = (&target.id, &target.endpoint.address);
         writeln!(out, "  {name}: {address}{tls}, {}, allows {}", target.environment, target.allow).ok();
     }
+    if let Some(shard) = plan.shard {
+        writeln!(out, "{} of other shards than {shard}", count(plan.elsewhere.len(), "target")).ok();
+        for (id, target) in &plan.elsewhere {
+            writeln!(out, "  {id}: {}", shard.of_target(&target.name)).ok();
+        }
+    }
     writeln!(out, "{}", count(plan.jobs.len(), "job")).ok();
     for job in &plan.jobs {
         writeln!(out, "  {}", line(job)).ok();
@@ -35,7 +41,7 @@ fn summary(plan: &Plan, web: &WebConfig) -> String {
     for note in plan.notes.iter().chain(&web.notes) {
         writeln!(out, "note: {note}").ok();
     }
-    match (&plan.file, plan.targets.is_empty()) {
+    match (&plan.file, plan.all_targets().next().is_none()) {
         (_, true) => writeln!(out, "note: {}", super::NO_TARGET).ok(),
         (Some(path), false) => writeln!(out, "start it: redprobe serve --config {}", path.display()).ok(),
         (None, false) => writeln!(out, "start it: redprobe serve").ok(),

@@ -170,6 +170,9 @@ pub struct ServeArgs {
     /// TLS, users and more, in the format of Prometheus' exporters, over what the configuration says.
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub web_config_file: Option<PathBuf>,
+    /// Run only this part of the targets, such as 2/5, over what the configuration says.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<String>,
     /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,

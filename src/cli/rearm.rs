@@ -23,7 +23,7 @@ pub(super) fn run(args: &RearmArgs) -> anyhow::Result<Exit> {
     if let Some(name) = &args.target {
         let halted = before.halts.iter().any(|halt| halt.target.as_ref() == Some(name));
         anyhow::ensure!(
-            halted || plan.targets.values().any(|target| target.is_called(name)),
+            halted || plan.all_targets().any(|target| target.is_called(name)),
             "no target is called {name:?}; the targets are {}",
             plan.targets.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
         );

@@ -23,7 +23,7 @@ pub(super) async fn run(args: &RestoreArgs) -> anyhow::Result<Exit> {
         None => (Plan::load(file, &Overrides::default()), Among::Configured),
     };
     let plan = plan.map_err(Mistakes)?;
-    let targets: Vec<Arc<Target>> = plan.targets.values().cloned().collect();
+    let targets: Vec<Arc<Target>> = plan.all_targets().cloned().collect();
     let journal = Journal::of(&plan.state_dir);
     let folder = journal.folder().display().to_string();
     let restorer = Restorer::new(journal, Arc::new(Sinks::new(1)));

@@ -11,9 +11,14 @@ use crate::{
 /// # Errors
 /// For a bad start.
 pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
-    let overrides = Overrides { listen: args.listen.clone(), web_config_file: args.web_config_file.clone() };
+    let overrides = Overrides {
+        listen: args.listen.clone(),
+        web_config_file: args.web_config_file.clone(),
+        shard: args.shard.clone(),
+    };
     let plan = Plan::load(args.config.config.as_deref(), &overrides).map_err(Mistakes)?;
-    anyhow::ensure!(!plan.targets.is_empty(), super::NO_TARGET);
+    // A shard may have none, and another one after a reload.
+    anyhow::ensure!(plan.all_targets().next().is_some(), super::NO_TARGET);
     telemetry::start(&plan.log, &args.log)?;
     let read_again = move || Plan::load(args.config.config.as_deref(), &overrides);
     let clean = daemon::serve(plan, Box::new(read_again)).await?;

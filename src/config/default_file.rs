@@ -29,6 +29,10 @@ const HEAD: &str = "\
 
 # Where state outlives the process. Unless set: $STATE_DIRECTORY, else ~/.local/state/redprobe.
 #state_dir = \"/var/lib/redprobe\"
+
+# Of several daemons that share this file, each has the targets of one part: \"2/5\" is the second of five. Unless set:
+# all of them. Which part a target is in follows from its name, as with Prometheus' relabelling (hashmod).
+#shard = \"2/5\" # not set
 ";
 
 /// The text of the file. It is a working configuration for a Redis server on this machine.

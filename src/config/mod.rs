@@ -18,6 +18,7 @@ mod raw;
 mod resolve;
 pub mod secret;
 pub mod settings;
+mod shard;
 mod sources;
 mod suggest;
 mod target_tls;
@@ -32,6 +33,7 @@ pub use cron::CronTimes;
 pub use default_file::default_file;
 pub use jobs::find_probe;
 pub use plan::{App, Http, Job, Limit, Limits, Log, LogFormat, Overrides, Plan, Profile, Schedule, Target};
+pub use shard::Shard;
 
 /// One mistake in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

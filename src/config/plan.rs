@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 use measure::{Effect, conn::Endpoint, report::ObjectiveDef};
 use secrecy::SecretString;
 
-use super::{CronTimes, settings::clients::DeclaredPool};
+use super::{CronTimes, Shard, settings::clients::DeclaredPool};
 use crate::probe::{DynProbe, ProbeKind};
 
 /// The environment in which nothing above Touch runs.
@@ -24,8 +24,13 @@ pub struct Plan {
     pub log: Log,
     /// Bounds of the daemon itself.
     pub limits: Limits,
-    /// Targets by [`Target::id`].
+    /// Which part of the targets is this daemon's; `None` for all of them.
+    pub shard: Option<Shard>,
+    /// Targets by [`Target::id`]: those of this shard.
     pub targets: BTreeMap<String, Arc<Target>>,
+    /// Targets of other shards. No job of theirs is in the plan; what a dead run of this process has left there is still
+    /// put back.
+    pub elsewhere: BTreeMap<String, Arc<Target>>,
     /// HTTP applications behind targets, by name.
     pub apps: BTreeMap<String, Arc<App>>,
     /// One per job and target, in the order of their names.
@@ -43,6 +48,8 @@ pub struct Overrides {
     pub listen: Option<String>,
     /// `--web.config.file`.
     pub web_config_file: Option<PathBuf>,
+    /// `--shard`.
+    pub shard: Option<String>,
 }
 
 /// The daemon's own log.
@@ -201,6 +208,36 @@ pub struct Job {
     pub limits: Vec<Limit>,
     /// The settings in force.
     pub settings: serde_json::Value,
+}
+
+impl Plan {
+    /// Every target that is configured, those of other shards too.
+    pub fn all_targets(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.targets.values().chain(self.elsewhere.values())
+    }
+
+    /// Why a target that is configured is not here, where another shard has it.
+    #[must_use]
+    pub fn why_elsewhere(&self, target: &str) -> Option<String> {
+        let found = self.elsewhere.values().find(|elsewhere| elsewhere.is_called(target))?;
+        let shard = self.shard?;
+        let has = shard.of_target(&found.name);
+        Some(format!(
+            "the target {target:?} is of shard {has}, and this is shard {shard}: ask the redprobe that is {has}"
+        ))
+    }
+
+    /// Leaves what belongs to this shard in place, and puts the other targets aside. By their names: all nodes of a target
+    /// are of one shard.
+    pub(super) fn keep_shard(mut self) -> Self {
+        let Some(shard) = self.shard else { return self };
+        let is_own = |name: &str| shard.of_target(name) == shard;
+        let (own, elsewhere) = self.targets.into_iter().partition(|(_, target)| is_own(&target.name));
+        (self.targets, self.elsewhere) = (own, elsewhere);
+        self.jobs.retain(|job| is_own(&job.target.name));
+        self.apps.retain(|_, app| is_own(&app.target.name));
+        self
+    }
 }
 
 impl Target {

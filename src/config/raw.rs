@@ -210,6 +210,7 @@ impl<'de> Deserialize<'de> for Scalar {
 #[derive(Debug, Default)]
 pub(super) struct Raw {
     pub(super) state_dir: Option<PathBuf>,
+    pub(super) shard: Option<String>,
     pub(super) http: HttpSettings,
     pub(super) log: LogSettings,
     pub(super) limits: LimitSettings,
@@ -219,7 +220,8 @@ pub(super) struct Raw {
     pub(super) jobs: BTreeMap<String, JobSettings>,
 }
 
-const SECTIONS: [&str; 8] = ["state_dir", "http", "log", "limits", "targets", "apps", "pools", "jobs"];
+const SECTIONS: [&str; 9] =
+    ["state_dir", "shard", "http", "log", "limits", "targets", "apps", "pools", "jobs"];
 
 impl Raw {
     /// Reads every section, whatever is wrong with the others.
@@ -231,6 +233,7 @@ impl Raw {
         let mut part = |name: &str| table.remove(name).map(|value| Source { path: name.into(), value });
         let raw = Self {
             state_dir: part("state_dir").and_then(|source| source.read_rest(mistakes)),
+            shard: part("shard").and_then(|source| source.read_rest(mistakes)),
             http: section(part("http"), mistakes),
             log: section(part("log"), mistakes),
             limits: section(part("limits"), mistakes),

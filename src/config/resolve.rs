@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::{
-    Http, Limits, Log, Mistake, Mistakes, Overrides, Plan, Target, jobs, pools,
+    Http, Limits, Log, Mistake, Mistakes, Overrides, Plan, Shard, Target, jobs, pools,
     raw::{HttpSettings, LimitSettings, LogSettings, Raw},
     secret::mask_urls,
     settings::Span,
@@ -52,8 +52,9 @@ impl Plan {
         if overrides.web_config_file.is_some() {
             raw.http.web_config_file.clone_from(&overrides.web_config_file);
         }
+        raw.shard = overrides.shard.clone().or(raw.shard);
         jobs::add_health(&mut raw);
-        resolve(raw, &env, false, mistakes).map(|plan| Self { file, ..plan })
+        resolve(raw, &env, false, mistakes).map(|plan| Self { file, ..plan }.keep_shard())
     }
 }
 
@@ -67,6 +68,8 @@ pub(super) fn resolve(
     let mut notes = Vec::new();
     let mut shown = show(&raw);
     let state_dir = mistakes.take("state_dir", state_dir(raw.state_dir, env));
+    let shard = raw.shard.as_deref().filter(|text| !text.is_empty());
+    let shard = shard.and_then(|text| mistakes.take("shard", Shard::parse(text)));
     let http = http(raw.http, &mut mistakes);
     let log = log(raw.log, &mut mistakes);
     let limits = limits(&raw.limits, &mut mistakes);
@@ -85,13 +88,16 @@ pub(super) fn resolve(
         shown["targets"][&target.name]["allow"] = json!(target.allow);
     }
     shown["state_dir"] = json!(state_dir);
+    shown["shard"] = json!(shard.map(|shard| shard.to_string()));
     let plan = state_dir.zip(http).map(|(state_dir, http)| Plan {
         file: None,
         state_dir,
         http,
         log,
         limits,
+        shard,
         targets: resolved(targets),
+        elsewhere: BTreeMap::new(),
         apps,
         jobs,
         shown: shown.to_string(),

@@ -9,8 +9,9 @@ use super::{Mistakes, Source, jobs, raw::Raw, resolve::resolve, sources::Env};
 use crate::settings;
 
 /// Keys that lead somewhere, so that what lies behind them is reached, and some that do not.
-const KEYS: [&str; 40] = [
+const KEYS: [&str; 41] = [
     "state_dir",
+    "shard",
     "http",
     "log",
     "limits",

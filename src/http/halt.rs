@@ -85,5 +85,6 @@ fn known_target(plan: &Plan, name: &str) -> Result<(), Error> {
     if plan.targets.values().any(|target| target.is_called(name)) {
         return Ok(());
     }
-    Err(Error::not_found(format!("no target is called {name:?}; see /api/v1/targets")))
+    let unknown = || format!("no target is called {name:?}; see /api/v1/targets");
+    Err(Error::not_found(plan.why_elsewhere(name).unwrap_or_else(unknown)))
 }

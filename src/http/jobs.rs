@@ -55,7 +55,8 @@ fn target_of<'a>(plan: &'a Plan, name: &str) -> Result<&'a Arc<Target>, Error> {
             one.id
         ))),
         (None, _) => {
-            Err(Error::not_found(format!("no target is called {name:?}; only configured targets are probed")))
+            let unknown = || format!("no target is called {name:?}; only configured targets are probed");
+            Err(Error::not_found(plan.why_elsewhere(name).unwrap_or_else(unknown)))
         }
     }
 }
@@ -75,7 +76,9 @@ pub(super) fn job_named(plan: &Plan, name: &str, target: Option<&str>) -> Result
             "the job {name:?} runs on several targets; say on which: {{\"job\": {name:?}, \"target\": …}}"
         ))),
         (None, _) => Err(Error::not_found(match target {
-            Some(target) => format!("no job called {name:?} runs on {target:?}"),
+            Some(target) => plan
+                .why_elsewhere(target)
+                .unwrap_or_else(|| format!("no job called {name:?} runs on {target:?}")),
             None => format!("no job is called {name:?}"),
         })),
     }

@@ -91,8 +91,15 @@ fn write_targets(
     halted: &Halted,
     now: SystemTime,
 ) -> fmt::Result {
+    if let Some(shard) = plan.shard {
+        write!(
+            html,
+            "<p class=\"quiet\">shard {shard}; {} other targets are of other shards</p>",
+            plan.elsewhere.len()
+        )?;
+    }
     if plan.targets.is_empty() {
-        html.push_str("<p>No target is configured.</p>");
+        html.push_str("<p>No target is configured for this daemon.</p>");
     }
     for target in plan.targets.values() {
         write!(html, "<h2>{}</h2>", Escaped(&target.id))?;

@@ -140,7 +140,7 @@ impl Restorer {
 
     /// One bounded attempt per target, all at the same time, before anything else is done with them.
     pub(crate) async fn replay_at_start(&self, plan: &Plan) {
-        self.apply(plan.targets.values().cloned());
+        self.apply(plan.all_targets().cloned());
         self.tell_news(&self.replay_within(SOON).await);
     }
 

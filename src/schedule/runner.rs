@@ -188,7 +188,7 @@ impl Runner {
     /// clean-up for `patience` at the most; all others go on as they are. Kept connections are opened anew, since
     /// passwords and certificates may have changed.
     pub async fn apply(&self, plan: &Plan, patience: Duration) {
-        self.restorer.apply(plan.targets.values().cloned());
+        self.restorer.apply(plan.all_targets().cloned());
         // Runs that hold a slot of the old ones finish with it.
         *lock(&self.slots) = Arc::new(Semaphore::new(plan.limits.concurrent_load));
         let gone: Vec<_> = {

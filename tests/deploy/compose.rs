@@ -190,7 +190,8 @@ fn who_has_nothing_to_say_to_another_cannot_reach_it() {
             "redis" => &["redprobe"],
             "redprobe" => &["prometheus", "redis"],
             "prometheus" => &["alertmanager", "grafana", "redprobe"],
-            _ => &["prometheus"],
+            "grafana" => &["alertmanager", "prometheus"],
+            _ => &["grafana", "prometheus"],
         };
         assert_eq!(reaches, wanted, "{name}");
     }

@@ -12,18 +12,18 @@ use tempfile::TempDir;
 use testkit::poll_until;
 
 /// For a start on a busy machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running program.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
-    pub(super) directory: TempDir,
+    pub(crate) directory: TempDir,
 }
 
 impl Process {
     /// Starts it in `directory`, where its log goes as well.
-    pub(super) fn start(words: &[String], directory: TempDir) -> Self {
+    pub(crate) fn start(words: &[String], directory: TempDir) -> Self {
         let (program, arguments) = words.split_first().expect("a program");
         let log = File::create(directory.path().join("log")).expect("the directory can be written");
         let child = Command::new(program)
@@ -40,7 +40,7 @@ impl Process {
     }
 
     /// Waits until `good`, and says its log where it never is or where it ends.
-    pub(super) fn await_that(&mut self, mut good: impl FnMut() -> bool) {
+    pub(crate) fn await_that(&mut self, mut good: impl FnMut() -> bool) {
         let mut ended = None;
         let came = poll_until(PATIENCE, || {
             ended = self.child.try_wait().expect("an own child can be waited for");
@@ -49,7 +49,7 @@ impl Process {
         assert!(came && ended.is_none(), "{ended:?}; its log:\n{}", self.log());
     }
 
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 }
@@ -63,13 +63,13 @@ impl Drop for Process {
 }
 
 /// A port of loopback that was free a moment ago.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a loopback port is free");
     listener.local_addr().expect("a bound socket has an address").port()
 }
 
 /// The body of `GET path`, where that is answered with 200.
-pub(super) fn get(port: u16, path: &str) -> Option<String> {
+pub(crate) fn get(port: u16, path: &str) -> Option<String> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;

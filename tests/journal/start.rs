@@ -1,5 +1,7 @@
 //! A daemon that starts after another was killed: what it puts back, what it leaves alone, and what it keeps trying.
 
+use redprobe::config::Shard;
+
 use super::{child::killed_in_the_middle, *};
 
 const UNRESTORED: &str = "redprobe_unrestored_settings";
@@ -62,6 +64,25 @@ fn a_target_that_is_not_configured_any_more_is_kept_and_told() {
     );
     assert_eq!(daemon.stop(), Some(4));
     assert_eq!(notes(state.path()).len(), 1);
+}
+
+/// Another process has the target since the number of shards changed; the note of what was changed there is still here.
+#[test]
+fn a_target_that_another_shard_has_is_put_back_all_the_same() {
+    let (redis, state) = (server(), TempDir::new().unwrap());
+    killed_in_the_middle(state.path(), &redis);
+    redis.pause();
+    let shards = ["1/2", "2/2"].map(|shard| Shard::parse(shard).unwrap());
+    let another = shards.into_iter().find(|shard| shard.of_target("cache") != *shard).expect("one of two");
+    let config = config(state.path(), &redis.url(), "disrupt");
+    let mut daemon = Daemon::start(&format!("shard = \"{another}\"\n{config}"));
+    assert_eq!(daemon.metric("redprobe_target_info", &CACHE), None);
+    assert_eq!(daemon.metric(UNRESTORED, &CACHE), Some(2.0), "nobody would know");
+    redis.resume();
+    assert!(poll_until(PATIENCE, || daemon.metric(UNRESTORED, &CACHE).is_none()), "log:\n{}", daemon.log());
+    assert_eq!(settings(&redis), BEFORE);
+    assert!(notes(state.path()).is_empty());
+    assert_eq!(daemon.stop(), Some(0), "log:\n{}", daemon.log());
 }
 
 #[test]

@@ -88,6 +88,8 @@ pub(crate) mod daemon {
     measure::metrics! {
         /// Always 1; the label tells which build this is.
         gauge BUILD_INFO = "redprobe_build_info" [version];
+        /// Always 1; the labels tell which part of the targets this daemon has, of how many. Absent where it has all.
+        gauge SHARD_INFO = "redprobe_shard_info" [shard, shards];
         /// Whether the last reading of the configuration was successful (1) or the one before stays in force (0).
         gauge RELOAD_SUCCESSFUL = "redprobe_config_last_reload_successful";
         /// When the configuration in force was read.

@@ -22,7 +22,7 @@ use prometheus::{TextEncoder, core::Collector, process_collector::ProcessCollect
 use tokio::task;
 
 use self::{
-    families::daemon,
+    families::{daemon, target},
     render::{Exposition, Owner},
     series::{JobSeries, TargetSeries},
 };
@@ -51,6 +51,10 @@ pub struct Metrics {
 #[derive(Debug, Clone, Default)]
 struct State {
     targets: BTreeMap<String, Arc<TargetSeries>>,
+    /// Targets that are not in the plan, or not this shard's, with settings that this process still has to put back.
+    strays: BTreeMap<String, (Owner, u64)>,
+    /// Which one, and of how many.
+    shard: Option<[String; 2]>,
     reload_successful: Option<bool>,
     reloaded_at: Option<SystemTime>,
     event_loop_lag: Option<Duration>,
@@ -113,6 +117,8 @@ impl Metrics {
     pub fn apply(&self, plan: &Plan) {
         let mut state = self.state();
         state.targets.retain(|name, _| plan.targets.contains_key(name));
+        state.strays.retain(|id, _| !plan.targets.contains_key(id));
+        state.shard = plan.shard.map(|shard| [shard.number(), shard.of()].map(|number| number.to_string()));
         for (id, target) in &plan.targets {
             let series =
                 state.targets.entry(id.clone()).or_insert_with(|| Arc::new(TargetSeries::new(target)));
@@ -180,12 +186,19 @@ impl Metrics {
         }
     }
 
-    /// How many settings of a target were changed and are not put back.
+    /// How many settings of a target were changed and are not put back. For a target that is not in the plan too, as long
+    /// as there are any: somebody has to know.
     pub fn unrestored(&self, target: &str, settings: u64) {
-        if let Some(series) =
-            self.state().targets.get_mut(target).filter(|series| series.unrestored != settings)
-        {
-            Arc::make_mut(series).unrestored = settings;
+        let mut state = self.state();
+        match state.targets.get_mut(target) {
+            Some(series) if series.unrestored != settings => Arc::make_mut(series).unrestored = settings,
+            Some(_) => {}
+            None if settings == 0 => drop(state.strays.remove(target)),
+            None => {
+                let (name, node) = target.split_once('/').unwrap_or((target, ""));
+                let owner = Owner { target: name.into(), node: node.into(), ..Owner::default() };
+                state.strays.insert(target.to_owned(), (owner, settings));
+            }
         }
     }
 
@@ -293,6 +306,12 @@ impl Metrics {
     fn show_daemon<'a>(&'a self, state: &'a State, out: &mut Exposition<'a>) {
         static DAEMON: LazyLock<Owner> = LazyLock::new(Owner::default);
         out.set(&daemon::BUILD_INFO, &DAEMON, [env!("CARGO_PKG_VERSION")], 1.0);
+        if let Some([shard, shards]) = &state.shard {
+            out.set(&daemon::SHARD_INFO, &DAEMON, [shard, shards], 1.0);
+        }
+        for (owner, settings) in state.strays.values() {
+            out.set(&target::UNRESTORED_SETTINGS, owner, [], *settings as f64);
+        }
         // The memory of runs takes every record; a store that can fail is not there yet.
         out.set(&daemon::HISTORY_WRITE_ERRORS, &DAEMON, [], 0.0);
         out.histogram(&daemon::START_LATENESS, &DAEMON, [], &state.start_lateness);
