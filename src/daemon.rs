@@ -26,6 +26,7 @@ use crate::{
     },
     shutdown::{Signals, Wish, raise_file_limit},
     sink::Sinks,
+    supervisor,
 };
 
 /// Reads the configuration again, from where it was read first.
@@ -92,6 +93,10 @@ pub async fn serve(plan: Plan, read_again: ReadAgain) -> Result<bool, StartError
     let restoring = AbortOnDropHandle::new(tokio::spawn(async move { restorer.keep_at_it().await }));
     let plan = daemon.plan();
     tracing::info!(targets = plan.targets.len(), jobs = plan.jobs.len(), files, "ready");
+    supervisor::ready();
+    let watched = Arc::clone(&daemon);
+    // Until the very end: a stop that hangs is one, too.
+    let _alive = AbortOnDropHandle::new(tokio::spawn(supervisor::keep_alive(move || watched.answers())));
 
     while let Wish::Reload = signals.next().await {
         let daemon = Arc::clone(&daemon);
@@ -205,10 +210,16 @@ impl Daemon {
         self.ready.store(true, Ordering::Release);
     }
 
+    /// Returns where nobody holds a lock for ever that every run and every request needs.
+    fn answers(&self) {
+        let _ = (self.plan(), self.runner.running());
+    }
+
     /// Stops scheduling, cancels the runs and lets them clean up. A second signal shortens what is left.
     async fn stop(&self, signals: &mut Signals) -> bool {
         let patience = self.plan().limits.stop_timeout;
         tracing::info!(runs = self.runner.running().len(), "stopping");
+        supervisor::stopping();
         self.ready.store(false, Ordering::Release);
         self.scheduler.stop();
         self.janitor.stop();

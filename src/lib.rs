@@ -14,5 +14,6 @@ pub mod schedule;
 pub mod selfwatch;
 pub mod shutdown;
 pub mod sink;
+mod supervisor;
 pub mod telemetry;
 pub mod verdict;

@@ -12,6 +12,7 @@ mod image;
 mod native;
 pub(crate) mod process;
 mod secrets;
+mod systemd;
 
 /// A file of the repository.
 fn at(path: &str) -> PathBuf {

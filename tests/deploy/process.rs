@@ -49,6 +49,11 @@ impl Process {
         assert!(came && ended.is_none(), "{ended:?}; its log:\n{}", self.log());
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("process ids are small")
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
