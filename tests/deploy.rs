@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 mod compose;
 mod image;
+mod kubernetes;
 mod native;
 pub(crate) mod process;
 mod secrets;
