@@ -62,7 +62,7 @@ fn the_pods_are_as_restricted_as_their_namespace_asks() {
     assert_eq!(account.automount_service_account_token, Some(false));
 
     let set: StatefulSet = strictly("statefulset.yaml");
-    let pod = set.spec.expect("a spec").template.spec.expect("a pod");
+    let pod = set.spec.template.spec.expect("a pod");
     assert_eq!(pod.automount_service_account_token, Some(false));
     let context = pod.security_context.expect("one of the pod");
     assert_eq!(context.run_as_non_root, Some(true));
@@ -86,7 +86,7 @@ fn the_pods_are_as_restricted_as_their_namespace_asks() {
 #[test]
 fn state_outlives_the_pod_and_a_stop_is_given_longer_than_a_restore_may_take() {
     let set: StatefulSet = strictly("statefulset.yaml");
-    let spec = set.spec.expect("a spec");
+    let spec = set.spec;
     let config = read(&format!("{FOLDER}/redprobe.toml")).replace("/run/secrets/redprobe", "/run/secrets");
     let config = with_secrets(&config);
     let plan = Plan::load_with(Some(&config.file), [].into(), &Overrides::default()).expect("no mistakes");
@@ -109,7 +109,7 @@ fn state_outlives_the_pod_and_a_stop_is_given_longer_than_a_restore_may_take() {
 #[test]
 fn each_pod_has_the_shard_of_its_number() {
     let set: StatefulSet = strictly("statefulset.yaml");
-    let spec = set.spec.expect("a spec");
+    let spec = set.spec;
     assert_eq!(spec.ordinals.and_then(|ordinals| ordinals.start), Some(1));
     let container = &spec.template.spec.expect("a pod").containers[0];
     assert_eq!(container.args.as_deref().expect("some"), ["serve", "--shard", "$(SHARD)/$(SHARDS)"]);
