@@ -167,7 +167,8 @@ fn a_key_of_the_environment_that_leads_nowhere_is_a_mistake() {
 
 #[test]
 fn flags_win_over_the_environment() {
-    let overrides = Overrides { listen: Some("127.0.0.1:3".into()), shard: Some("1/1".into()), ..Overrides::default() };
+    let overrides =
+        Overrides { listen: Some("127.0.0.1:3".into()), shard: Some("1/1".into()), ..Overrides::default() };
     let env =
         [("REDPROBE__HTTP__LISTEN", "127.0.0.1:2"), ("REDPROBE__SHARD", "2/2"), ("STATE_DIRECTORY", "/tmp")];
     let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
