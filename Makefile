@@ -18,7 +18,7 @@ demo: ## Run the daemon against a private redis-server (or TARGET=redis://…); 
 	@scripts/demo.sh
 
 test: ## Install what the tests need and run all of them
-	@scripts/install-deps.sh redis promtool
+	@scripts/install-deps.sh redis promtool alertmanager
 	cargo test $(LOCKED) --workspace --no-fail-fast
 
 check: test lint ## Everything CI checks: tests, format, lints, docs, metrics, licences
