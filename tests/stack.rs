@@ -6,6 +6,8 @@
 
 mod api;
 mod bed;
+mod demo;
+mod empties;
 mod process;
 mod receiver;
 mod scenarios;
@@ -14,6 +16,7 @@ mod shipped;
 use std::{panic::AssertUnwindSafe, thread};
 
 use bed::Stack;
+use demo::Demo;
 
 /// The last lines of a log.
 fn tail(text: &str, lines: usize) -> String {
@@ -36,4 +39,17 @@ fn a_fault_reaches_the_receiver_and_so_does_its_end() {
     eprintln!("stack: {:.0} s in all", stack.began.elapsed().as_secs_f64());
     // What each one missed stands above, where its thread panicked.
     assert!(failed.is_empty(), "{failed:?} failed\n{}", stack.dump());
+}
+
+#[test]
+fn every_panel_has_data_once_the_demo_has_run_and_ctrl_c_leaves_nothing() {
+    let mut demo = Demo::start();
+    let prometheus = demo.await_prometheus();
+    let wrong = demo::wrong_panels(prometheus);
+    eprintln!("demo: panels after {:.0} s", demo.began.elapsed().as_secs_f64());
+    assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), tail(&demo.log(), 60));
+    let alert = "ALERT     critical RedprobePoolStarvation";
+    assert!(demo.log().contains(alert), "it does not tell of the starved pool:\n{}", demo.log());
+    assert!(demo.interrupt(), "Ctrl-C does not end it, or not well:\n{}", demo.log());
+    assert_eq!(demo.left(), Vec::<String>::new());
 }

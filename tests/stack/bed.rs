@@ -252,10 +252,11 @@ const JOBS: &str = r#"
     schedule = "every 2s"
     timeout = "2s"
 
+    # What an audit finds stands until the next one, which is to be far longer than a scrape takes.
     [jobs.audit]
     probe = "config_audit"
     targets = ["altered"]
-    schedule = "every 2s"
+    schedule = "every 10s"
     objectives = { critical_failing = 99, high_failing = 99, medium_failing = 99 }
 
     [jobs.speed]
