@@ -24,7 +24,7 @@ test: ## Install what the tests need and run all of them
 check: test lint ## Everything CI checks: tests, format, lints, docs, metrics, licences
 
 lint: ## What `make check` adds to the tests
-	@scripts/install-deps.sh promtool
+	@scripts/install-deps.sh promtool compose
 	cargo fmt --all --check
 	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc $(LOCKED) --workspace --no-deps --quiet

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the programs named as arguments are here, and says plainly what to do where it cannot.
 #
-#   scripts/install-deps.sh [redis] [promtool] [alertmanager] [exporter]
+#   scripts/install-deps.sh [redis] [promtool] [alertmanager] [compose] [exporter]
 #
 # The Rust toolchain and a C compiler (for the TLS library) are always looked for. Silent, and without a call of apt,
 # when nothing is missing. Services that a package brings along are neither started nor enabled, and a server that
@@ -44,9 +44,10 @@ for tool in "$@"; do
     promtool) need promtool prometheus ;;
     # Debian's name for it; elsewhere it is called as its makers call it.
     alertmanager) has alertmanager || need prometheus-alertmanager prometheus-alertmanager ;;
+    compose) docker compose version >/dev/null 2>&1 || need docker-compose docker-compose ;;
     exporter) need prometheus-redis-exporter prometheus-redis-exporter ;;
     *)
-      say "there is no tool called '$tool' (redis, promtool, alertmanager, exporter)"
+      say "there is no tool called '$tool' (redis, promtool, alertmanager, compose, exporter)"
       exit 2
       ;;
   esac

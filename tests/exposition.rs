@@ -105,7 +105,7 @@ fn full() -> Metrics {
         (job(&HEALTH, &staging, ""), job(&STARVATION, &staging, ""), job(&STARVATION, &staging, "small"));
     let manual = scheduled(&STARVATION, &bare, "", Schedule::Manual);
     let metrics = Metrics::new();
-    let shard = Some(Shard::parse("2/5").unwrap());
+    let shard = Some(Shard::parse("2/5").expect("it is one"));
     metrics.apply(&Plan { shard, ..plan(&[&health, &starvation, &variant, &manual]) });
     metrics.publish(&measured(&health, 0, Report::default()));
     metrics.missed_ticks(&starvation, 3);

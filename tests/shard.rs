@@ -66,8 +66,8 @@ fn each_daemon_watches_its_targets_and_knows_who_has_the_others() {
     assert_eq!(probe(one).status, 200);
     let elsewhere = probe(other);
     assert_eq!(elsewhere.status, 404);
-    let said = format!("is of shard 2/3, and this is shard 1/3: ask the redprobe that is 2/3");
-    assert!(elsewhere.body.contains(&said), "{}", elsewhere.body);
+    let said = "is of shard 2/3, and this is shard 1/3: ask the redprobe that is 2/3";
+    assert!(elsewhere.body.contains(said), "{}", elsewhere.body);
     let nobody = probe("nobody");
     assert!(nobody.status == 404 && !nobody.body.contains("shard"), "{}", nobody.body);
 
