@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     config::{Mistake, Plan},
-    http,
+    http::{self, door::Door},
     schedule::{
         Scheduler,
         janitor::Janitor,
@@ -71,11 +71,11 @@ pub struct Daemon {
     reloading: tokio::sync::Mutex<()>,
 }
 
-/// Serves until told to stop. Returns whether everything on the targets was put back.
+/// Serves behind this door until told to stop. Returns whether everything on the targets was put back.
 ///
 /// # Errors
 /// For a bad start. Nothing was touched then.
-pub async fn serve(plan: Plan, read_again: ReadAgain) -> Result<bool, StartError> {
+pub async fn serve(plan: Plan, door: Door, read_again: ReadAgain) -> Result<bool, StartError> {
     let mut signals = Signals::take().map_err(StartError::Signals)?;
     let _lock = take_state_directory(&plan)?;
     let files = raise_file_limit();
@@ -87,7 +87,7 @@ pub async fn serve(plan: Plan, read_again: ReadAgain) -> Result<bool, StartError
 
     let daemon = Daemon::new(plan, read_again);
     let close = CancellationToken::new();
-    let http = tokio::spawn(http::serve(Arc::clone(&daemon), listener, close.clone()));
+    let http = tokio::spawn(http::serve(Arc::clone(&daemon), listener, door, close.clone()));
     daemon.start().await;
     let restorer = Arc::clone(daemon.runner.restorer());
     let restoring = AbortOnDropHandle::new(tokio::spawn(async move { restorer.keep_at_it().await }));
@@ -281,6 +281,7 @@ fn warn_of_what_needs_a_restart(before: &Plan, after: &Plan) {
     };
     for (key, changed) in [
         ("http.listen", before.http.listen != after.http.listen),
+        ("http.web_config_file", before.http.web_config_file != after.http.web_config_file),
         ("http.max_connections, http.read_timeout or http.idle_timeout", bounds(before) != bounds(after)),
         ("state_dir", before.state_dir != after.state_dir),
         ("log", before.log.level != after.log.level || before.log.format != after.log.format),

@@ -324,6 +324,21 @@ pub struct HealthcheckArgs {
     /// Address of the daemon, over what the configuration says.
     #[arg(long = "web.listen-address", value_name = "ADDR")]
     pub listen: Option<String>,
+    /// The daemon's web configuration file, over what the configuration says.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub web_config_file: Option<PathBuf>,
+    /// User to log in as; without one, the configuration's API token is shown.
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    pub user: Option<String>,
+    /// File with the user's password.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub password_file: Option<PathBuf>,
+    /// Certificate to show, where the daemon asks clients for one.
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    pub cert_file: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    pub key_file: Option<PathBuf>,
 }
 
 /// Text or JSON.

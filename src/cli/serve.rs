@@ -3,7 +3,9 @@
 use super::{Exit, ServeArgs};
 use crate::{
     config::{Mistakes, Overrides, Plan},
-    daemon, telemetry,
+    daemon,
+    http::door::Door,
+    telemetry,
 };
 
 /// Serves until told to stop.
@@ -21,6 +23,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<Exit> {
     anyhow::ensure!(plan.all_targets().next().is_some(), super::NO_TARGET);
     telemetry::start(&plan.log, &args.log)?;
     let read_again = move || Plan::load(args.config.config.as_deref(), &overrides);
-    let clean = daemon::serve(plan, Box::new(read_again)).await?;
+    let door = Door::of(plan.http.web_config_file.as_deref()).map_err(Mistakes)?;
+    let clean = daemon::serve(plan, door, Box::new(read_again)).await?;
     Ok(if clean { Exit::Ok } else { Exit::NotRestored })
 }

@@ -1,4 +1,5 @@
-//! Who may start or change something: the bearer token, and what a browser must not be made to do.
+//! Who may start or change something: the bearer token, a user of the web configuration, and what a browser must not be
+//! made to do. A client's certificate lets in and allows nothing more: many a proxy has one.
 
 use axum::http::{HeaderMap, header};
 use measure::Effect;
@@ -8,15 +9,19 @@ use subtle::ConstantTimeEq;
 use super::{error::Error, listen::Peer};
 use crate::config::Http;
 
-/// Passes whoever shows the configured token, unless another site's page made the request.
+/// Passes a user, and whoever shows the configured token, unless another site's page made the request.
 ///
 /// # Errors
 /// 403 where no token is configured or another site asks, 401 for a missing or wrong token.
-pub(super) fn require(http: &Http, headers: &HeaderMap) -> Result<(), Error> {
+pub(super) fn require(http: &Http, headers: &HeaderMap, peer: Peer) -> Result<(), Error> {
     refuse_cross_site(headers)?;
+    if peer.user {
+        return Ok(());
+    }
     if http.api_token.is_none() {
         return Err(Error::forbidden(
-            "this route needs a token, and none is configured; set http.api_token_file",
+            "this route needs a token or a user, and none is configured; set http.api_token_file or basic_auth_users in \
+             http.web_config_file",
         ));
     }
     match bearer(headers) {
@@ -26,12 +31,14 @@ pub(super) fn require(http: &Http, headers: &HeaderMap) -> Result<(), Error> {
     }
 }
 
-/// The greatest effect that this request's sender may ask for by `GET /probe`: Touch with the token, else Observe.
+/// The greatest effect that this request's sender may ask for by `GET /probe`: Touch with the token or as a user, else
+/// Observe.
 ///
 /// # Errors
 /// 401 for a wrong token.
-pub(super) fn probe_cap(http: &Http, headers: &HeaderMap) -> Result<Effect, Error> {
+pub(super) fn probe_cap(http: &Http, headers: &HeaderMap, peer: Peer) -> Result<Effect, Error> {
     match bearer(headers) {
+        _ if peer.user => Ok(Effect::Touch),
         Some(token) if http.api_token.is_some() => {
             if is_right(http, token) {
                 Ok(Effect::Touch)
@@ -43,17 +50,17 @@ pub(super) fn probe_cap(http: &Http, headers: &HeaderMap) -> Result<Effect, Erro
     }
 }
 
-/// Passes who may have the configuration read again: the token where one is configured, else this machine.
+/// Passes who may have the configuration read again: a user, the token where one is configured, else this machine.
 ///
 /// # Errors
 /// As [`require`]; 403 for another machine where there is no token.
 pub(super) fn require_for_reload(http: &Http, headers: &HeaderMap, peer: Peer) -> Result<(), Error> {
-    if http.api_token.is_some() {
-        return require(http, headers);
+    if http.api_token.is_some() || peer.user {
+        return require(http, headers, peer);
     }
     refuse_cross_site(headers)?;
     let forwarded = ["forwarded", "x-forwarded-for"].iter().any(|name| headers.contains_key(*name));
-    if peer.0.ip().to_canonical().is_loopback() && !forwarded && names_this_machine(headers) {
+    if peer.address.ip().to_canonical().is_loopback() && !forwarded && names_this_machine(headers) {
         return Ok(());
     }
     Err(Error::forbidden(
@@ -61,11 +68,24 @@ pub(super) fn require_for_reload(http: &Http, headers: &HeaderMap, peer: Peer) -
     ))
 }
 
-/// A page of another site can make a browser send requests here; the browser says so.
+/// Whether the configured token is shown.
+pub(super) fn shows_token(http: &Http, headers: &HeaderMap) -> bool {
+    bearer(headers).is_some_and(|token| is_right(http, token))
+}
+
+/// A page of another site can make a browser send requests here, with the login that it remembers; the browser says so.
 fn refuse_cross_site(headers: &HeaderMap) -> Result<(), Error> {
-    match headers.get("sec-fetch-site").map(|value| value.as_bytes()) {
-        None | Some(b"same-origin" | b"none") => Ok(()),
-        Some(_) => Err(Error::forbidden("requests that another site's page made are refused")),
+    let from_here = match headers.get("sec-fetch-site").map(|value| value.as_bytes()) {
+        None | Some(b"same-origin" | b"none") => true,
+        Some(_) => false,
+    };
+    // Without TLS there is only this.
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let origin = text(header::ORIGIN).map(|origin| origin.split_once("://").map(|(_, host)| host));
+    if from_here && origin.is_none_or(|origin| origin.is_some() && origin == text(header::HOST)) {
+        Ok(())
+    } else {
+        Err(Error::forbidden("requests that another site's page made are refused"))
     }
 }
 

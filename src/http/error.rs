@@ -13,6 +13,8 @@ use axum::{
 pub(super) struct Error {
     status: StatusCode,
     sentence: String,
+    /// What a 401 asks for.
+    challenge: &'static str,
 }
 
 /// Carried by a response until its body is written.
@@ -22,7 +24,7 @@ struct Sentence(String);
 impl Error {
     /// With this status.
     pub(super) fn new(status: StatusCode, sentence: impl Into<String>) -> Self {
-        Self { status, sentence: sentence.into() }
+        Self { status, sentence: sentence.into(), challenge: "Bearer" }
     }
 
     /// 400: the request says something that cannot be.
@@ -33,6 +35,11 @@ impl Error {
     /// 401: a token is needed, or this is not it.
     pub(super) fn unauthorized(sentence: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, sentence)
+    }
+
+    /// 401: a name and a password are needed, or these are not right.
+    pub(super) fn login(sentence: impl Into<String>) -> Self {
+        Self { challenge: "Basic", ..Self::unauthorized(sentence) }
     }
 
     /// 403: not allowed, whoever asks.
@@ -55,7 +62,7 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
         if self.status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(self.challenge));
         }
         response.extensions_mut().insert(Sentence(self.sentence));
         response

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode},
@@ -11,7 +11,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{auth, body, error::Error};
+use super::{auth, body, error::Error, listen::Peer};
 use crate::{config::Plan, daemon::Daemon, probes, schedule::halted::Wish};
 
 /// What to halt: everything where no target is named.
@@ -24,11 +24,12 @@ struct Wanted {
 /// Halts a target, or all.
 pub(super) async fn halt(
     State(daemon): State<Arc<Daemon>>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, Error> {
     let plan = daemon.plan();
-    auth::require(&plan.http, &headers)?;
+    auth::require(&plan.http, &headers, peer)?;
     let wanted: Wanted =
         body::json_or_nothing(&headers, &body, "{\"target\": …}, or nothing for all targets")?;
     if let Some(target) = &wanted.target {
@@ -54,11 +55,12 @@ struct Named {
 /// Allows what was halted.
 pub(super) async fn rearm(
     State(daemon): State<Arc<Daemon>>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, Error> {
     let plan = daemon.plan();
-    auth::require(&plan.http, &headers)?;
+    auth::require(&plan.http, &headers, peer)?;
     let Named { target, probe } =
         body::json_or_nothing(&headers, &body, "{\"target\": …, \"probe\": …}, either, or nothing for all")?;
     let halts = daemon.runner().halts();

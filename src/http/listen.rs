@@ -1,7 +1,7 @@
 //! Accepting connections, and bounding what each may cost: slow, silent and greedy clients shut nobody out.
 //!
-//! axum's own `serve` waits for ever on a client that never finishes its request, so connections are driven here.
-//! What the answer to a whole request is belongs to the routes.
+//! axum's own `serve` waits for ever on a client that never finishes its request, so connections are accepted here and
+//! driven in `conn`. Who is let in is `door`'s; what the answer to a whole request is belongs to the routes.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -9,34 +9,34 @@ use axum::{
     Router,
     body::Body,
     http::{HeaderValue, Request, StatusCode, header},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::body::Incoming;
 use rustix::process::{Resource, getrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     time::{sleep, timeout},
 };
-use tokio_io_timeout::TimeoutStream;
-use tokio_util::{io::InspectReader, sync::CancellationToken, task::TaskTracker};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::{
+    conn::{self, Guest},
+    door::{Door, Rules, ShowsToken},
     error::{self, Error},
     seats::{Seat, Seats},
 };
 use crate::{config::Http, sink::Sinks};
 
 /// Bytes of a request's line and headers; more is answered with 414 or 431.
-const MAX_HEAD: usize = 64 << 10;
+pub(super) const MAX_HEAD: usize = 64 << 10;
 /// Headers of a request; more is answered with 431.
-const MAX_HEADERS: usize = 64;
+pub(super) const MAX_HEADERS: usize = 64;
 /// Bytes of a request's body; more is answered with 413.
-const MAX_BODY: usize = 64 << 10;
+pub(super) const MAX_BODY: usize = 64 << 10;
 /// Pause after the system refused another connection and nobody could be put out for it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Time that a connection which was put out needs to close.
@@ -46,29 +46,39 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who sent a request; an extension of it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
-
-/// What every connection of a server shares.
-struct Server {
-    app: Router,
-    http: Http,
-    sinks: Arc<Sinks>,
-    seats: Seats,
-    shutdown: CancellationToken,
+pub(super) struct Peer {
+    /// From where.
+    pub(super) address: SocketAddr,
+    /// Whether he is a user of the web configuration, and gave his password.
+    pub(super) user: bool,
 }
 
-/// Serves `app` on `listener` within the bounds of `http` until `shutdown`; then lets the requests under way end.
-pub async fn serve(
-    listener: TcpListener,
+/// What is around the routes.
+pub struct Around {
+    /// Bounds on clients.
+    pub http: Http,
+    /// Where connections and answers are counted.
+    pub sinks: Arc<Sinks>,
+    /// Who may come in.
+    pub door: Door,
+    /// Who may come in beside the users.
+    pub shows_token: ShowsToken,
+}
+
+/// What every connection of a server shares.
+pub(super) struct Server {
     app: Router,
-    http: Http,
-    sinks: Arc<Sinks>,
-    shutdown: CancellationToken,
-) {
-    let most = http.max_connections.clamp(1, half_of_the_files());
+    pub(super) around: Around,
+    pub(super) seats: Seats,
+    pub(super) shutdown: CancellationToken,
+}
+
+/// Serves `app` on `listener` within the bounds of `around` until `shutdown`; then lets the requests under way end.
+pub async fn serve(listener: TcpListener, app: Router, around: Around, shutdown: CancellationToken) {
+    let most = around.http.max_connections.clamp(1, half_of_the_files());
     let seats = Seats::new(most);
     let rooms = Arc::new(Semaphore::new(most));
-    let server = Arc::new(Server { app, http, sinks, seats, shutdown: shutdown.clone() });
+    let server = Arc::new(Server { app, around, seats, shutdown: shutdown.clone() });
     let tasks = TaskTracker::new();
     while let Some(Some((stream, peer))) = shutdown.run_until_cancelled(accept(&listener, &server)).await {
         let Some(seat) = server.take_seat() else { continue };
@@ -76,7 +86,7 @@ pub async fn serve(
         let Ok(room) = Arc::clone(&rooms).acquire_owned().await else { break };
         let server = Arc::clone(&server);
         tasks.spawn(async move {
-            server.attend(stream, peer, &seat).await;
+            conn::attend(&server, stream, peer, &seat).await;
             server.seats.leave(&seat);
             server.count_open();
             drop(room);
@@ -109,7 +119,7 @@ async fn accept(listener: &TcpListener, server: &Server) -> Option<(TcpStream, S
                     complained = true;
                 }
                 let pause = if server.seats.shed() {
-                    server.sinks.metrics.http().shed();
+                    server.around.sinks.metrics.http().shed();
                     LEAVE_PAUSE
                 } else {
                     ACCEPT_PAUSE
@@ -129,76 +139,73 @@ impl Server {
     fn take_seat(&self) -> Option<Arc<Seat>> {
         let taken = self.seats.take();
         if taken.shed {
-            self.sinks.metrics.http().shed();
+            self.around.sinks.metrics.http().shed();
         }
         self.count_open();
         taken.seat
     }
 
     fn count_open(&self) {
-        self.sinks.metrics.http().set_open(self.seats.taken());
+        self.around.sinks.metrics.http().set_open(self.seats.taken());
     }
 
-    async fn attend(&self, stream: TcpStream, peer: SocketAddr, seat: &Seat) {
-        // Small answers must not wait for the client's delayed acknowledgement. A socket that refuses is as good.
-        let _ = stream.set_nodelay(true);
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(self.http.idle_timeout));
-        let stream = InspectReader::new(Box::pin(stream), |_: &[u8]| seat.heard());
-        let service = service_fn(|request| self.answer(request, peer, seat));
-        let mut connection = std::pin::pin!(
-            http1::Builder::new()
-                .timer(TokioTimer::new())
-                // hyper counts from the end of the request before: that is how long a connection may be idle.
-                .header_read_timeout(self.http.idle_timeout)
-                .max_buf_size(MAX_HEAD)
-                .max_headers(MAX_HEADERS)
-                .serve_connection(TokioIo::new(stream), service)
-        );
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = seat.closed() => return,
-            () = seat.head_overdue(self.http.read_timeout) => return,
-            () = self.shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    ended = connection => ended,
-                    () = seat.closed() => return,
-                }
-            }
-        };
-        if let Err(error) = ended {
-            debug!(%peer, %error, "HTTP connection ended");
-        }
-    }
-
-    /// Answers one request. Its body is read first, whole and within bounds: until then the seat counts as idle.
-    async fn answer(
+    /// Answers one request. Until it is let in and its body is there, whole and within bounds, the seat counts as idle.
+    pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
-        peer: SocketAddr,
-        seat: &Seat,
+        guest: &Guest,
     ) -> Result<Response, io::Error> {
-        seat.head_came(&self.seats);
+        guest.seat.head_came(&self.seats);
         let api = request.uri().path().starts_with("/api/");
-        let mut response = match self.read_body(request).await {
-            Ok(mut request) => {
-                let _at_work =
-                    seat.work(&self.seats).ok_or_else(|| io::Error::other("closed to make room"))?;
-                request.extensions_mut().insert(Peer(peer));
-                self.app.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
-            }
-            Err(refused) => axum::response::IntoResponse::into_response(refused),
+        let rules = self.around.door.now();
+        if let Some(rules) = rules.as_ref().filter(|rules| !guest.came_by(rules)) {
+            // He may come again by the door as it is now.
+            guest.seat.end();
+            let asked = rules.web.tls.as_ref().map(|tls| tls.admission.auth);
+            return Err(io::Error::other(format!("the web configuration now asks for {asked:?}")));
+        }
+        let answered = match &rules {
+            Some(rules) => self.let_in(request, guest, rules).await,
+            None => Ok(Err(Error::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the web configuration cannot be used; the log says why",
+            ))),
         };
+        let mut response = answered?.unwrap_or_else(IntoResponse::into_response);
         error::write_sentence(&mut response, api);
-        add_headers(&mut response);
-        self.sinks.metrics.http().answered(response.status().as_u16());
+        add_headers(&mut response, rules.as_deref());
+        self.around.sinks.metrics.http().answered(response.status().as_u16());
         Ok(response)
+    }
+
+    async fn let_in(
+        &self,
+        request: Request<Incoming>,
+        guest: &Guest,
+        rules: &Rules,
+    ) -> Result<Result<Response, Error>, io::Error> {
+        if request.headers().len() > MAX_HEADERS {
+            let sentence = format!("there are more than {MAX_HEADERS} headers");
+            return Ok(Err(Error::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, sentence)));
+        }
+        let user = match self.around.door.admit(rules, request.headers(), &self.around.shows_token).await {
+            Ok(user) => user,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let mut request = match self.read_body(request).await {
+            Ok(request) => request,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let at_work = guest.seat.work(&self.seats);
+        let _at_work = at_work.ok_or_else(|| io::Error::other("closed to make room"))?;
+        name_host(&mut request);
+        request.extensions_mut().insert(Peer { address: guest.peer, user });
+        Ok(Ok(self.app.clone().oneshot(request).await.unwrap_or_else(|never| match never {})))
     }
 
     async fn read_body(&self, request: Request<Incoming>) -> Result<Request<Body>, Error> {
         let (parts, body) = request.into_parts();
-        match timeout(self.http.read_timeout, Limited::new(body, MAX_BODY).collect()).await {
+        match timeout(self.around.http.read_timeout, Limited::new(body, MAX_BODY).collect()).await {
             Ok(Ok(body)) => Ok(Request::from_parts(parts, Body::from(body.to_bytes()))),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Error::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -209,7 +216,7 @@ impl Server {
                 StatusCode::REQUEST_TIMEOUT,
                 format!(
                     "the body did not arrive within {}",
-                    humantime::format_duration(self.http.read_timeout)
+                    humantime::format_duration(self.around.http.read_timeout)
                 ),
             )),
         }
@@ -217,7 +224,8 @@ impl Server {
 }
 
 /// Nothing here is to be guessed at, framed, or kept by a cache; the page brings its style along.
-fn add_headers(response: &mut Response) {
+/// What the web configuration says goes over it.
+fn add_headers(response: &mut Response, rules: Option<&Rules>) {
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
@@ -229,5 +237,16 @@ fn add_headers(response: &mut Response) {
         (header::CACHE_CONTROL, "no-store"),
     ] {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    for (name, value) in rules.iter().flat_map(|rules| &rules.web.headers) {
+        response.headers_mut().insert(name, value.clone());
+    }
+}
+
+/// HTTP/2 says it in the address; routes look for it where HTTP/1 has it.
+fn name_host(request: &mut Request<Body>) {
+    let host = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+    if let Some(host) = host.filter(|_| !request.headers().contains_key(header::HOST)) {
+        request.headers_mut().insert(header::HOST, host);
     }
 }

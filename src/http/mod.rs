@@ -1,4 +1,5 @@
-//! The HTTP server. One file per group of routes; bounds on clients are in `listen`, who may do what in `auth`.
+//! The HTTP server. One file per group of routes; bounds on clients are in `listen` and
+//! `conn`, who may come in in `door`, who may do what in `auth`.
 //!
 //! | route | |
 //! | --- | --- |
@@ -6,13 +7,13 @@
 //! | `GET /metrics` | the exposition |
 //! | `GET /probe?target=&probe=` | one run now, and its results alone; `&debug=true` shows its log |
 //! | `GET /-/healthy`, `GET /-/ready` | 200, or 503 while starting and stopping |
-//! | `POST`, `PUT /-/reload` | reads the configuration again; by the token, or from this machine where there is none |
+//! | `POST`, `PUT /-/reload` | reads the configuration again; by the token or a user, or from this machine where there is neither |
 //! | `GET /config` | the configuration in force, secrets masked |
 //! | `GET /api/v1/targets`, `GET /api/v1/probes` | what is configured, and what there is |
 //! | `GET /api/v1/runs?probe=&target=&outcome=&limit=` | runs, newest first |
 //! | `GET /api/v1/runs/{id}` | one run with its log |
-//! | `POST /api/v1/runs` | starts a run; by the token |
-//! | `POST /api/v1/halt`, `POST /api/v1/rearm` | stops and refuses all that loads or disrupts; allows it again; by the token |
+//! | `POST /api/v1/runs` | starts a run; by the token or a user |
+//! | `POST /api/v1/halt`, `POST /api/v1/rearm` | stops and refuses all that loads or disrupts; allows it again; by the token or a user |
 //!
 //! Errors are a status and a sentence: `{"error": …}` below `/api/`, plain text elsewhere. Nothing here measures or
 //! decides whether a run may be: that is the runner's.
@@ -28,12 +29,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
-use self::error::Error;
+use self::{door::Door, error::Error, listen::Around};
 use crate::daemon::Daemon;
 
 mod auth;
 mod body;
 mod catalogue;
+mod conn;
+pub mod door;
 mod error;
 mod halt;
 mod health;
@@ -49,10 +52,15 @@ mod seats;
 const QUICK: Duration = Duration::from_secs(10);
 
 /// Serves the daemon's routes on `listener` until `shutdown`, then lets the requests under way end.
-pub async fn serve(daemon: Arc<Daemon>, listener: TcpListener, shutdown: CancellationToken) {
-    let http = daemon.plan().http.clone();
-    let sinks = Arc::clone(daemon.runner().sinks());
-    listen::serve(listener, router(daemon), http, sinks, shutdown).await;
+pub async fn serve(daemon: Arc<Daemon>, listener: TcpListener, door: Door, shutdown: CancellationToken) {
+    let keeper = Arc::clone(&daemon);
+    let around = Around {
+        http: daemon.plan().http.clone(),
+        sinks: Arc::clone(daemon.runner().sinks()),
+        door,
+        shows_token: Box::new(move |headers| auth::shows_token(&keeper.plan().http, headers)),
+    };
+    listen::serve(listener, router(daemon), around, shutdown).await;
 }
 
 fn router(daemon: Arc<Daemon>) -> Router {

@@ -6,6 +6,7 @@
 use std::{fmt::Write, sync::Arc, time::Duration};
 
 use axum::{
+    Extension,
     extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
@@ -14,7 +15,7 @@ use measure::{Effect, Reason};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use super::{auth, error::Error, jobs, metrics::TEXT_FORMAT};
+use super::{auth, error::Error, jobs, listen::Peer, metrics::TEXT_FORMAT};
 use crate::{
     config::Job,
     daemon::Daemon,
@@ -44,6 +45,7 @@ pub(super) struct Asked {
 /// Runs the probe and answers with what it found.
 pub(super) async fn probe(
     State(daemon): State<Arc<Daemon>>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Error> {
@@ -52,7 +54,7 @@ pub(super) async fn probe(
     let (Some(target), Some(name)) = (&asked.target, &asked.probe) else {
         return Err(Error::bad_request("say what to probe: /probe?target=NAME&probe=NAME"));
     };
-    let cap = auth::probe_cap(&plan.http, &headers)?;
+    let cap = auth::probe_cap(&plan.http, &headers, peer)?;
     let job = jobs::job_of(&plan, name, target, asked.variant.as_deref())?;
     may_run(job.kind(), cap)?;
     let timeout = time_limit(&headers)?.map_or(job.timeout, |limit| limit.min(job.timeout));

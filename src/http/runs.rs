@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{
         Path, Query, State,
@@ -15,7 +15,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{auth, body, error::Error, jobs};
+use super::{auth, body, error::Error, jobs, listen::Peer};
 use crate::{
     config::{Job, Plan},
     daemon::Daemon,
@@ -103,11 +103,12 @@ const fn yes() -> bool {
 /// Starts a run. Answers with its report when it has ended, or with its id at once where the request wants no wait.
 pub(super) async fn start(
     State(daemon): State<Arc<Daemon>>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Error> {
     let plan = daemon.plan();
-    auth::require(&plan.http, &headers)?;
+    auth::require(&plan.http, &headers, peer)?;
     let wanted: Wanted = body::json(&headers, &body, "{\"probe\": …, \"target\": …} or {\"job\": …}")?;
     let job = chosen(&plan, &wanted)?;
     if wanted.wait {

@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -17,13 +17,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Never sent a whole request.
-const NEW: u8 = 0;
+const NEW: u32 = 0;
 /// Had an answer, and is quiet, or still reading it.
-const SERVED: u8 = 1;
-/// Its request is being worked on.
-const AT_WORK: u8 = 2;
+const SERVED: u32 = 1;
+/// A request of it is being worked on; one above for each further one, which HTTP/2 may have.
+const AT_WORK: u32 = 2;
 /// Put out.
-const CLOSED: u8 = 3;
+const CLOSED: u32 = u32::MAX;
 
 /// All connections of a server.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) struct Seats {
 #[derive(Debug)]
 pub(super) struct Seat {
     id: u64,
-    state: AtomicU8,
+    state: AtomicU32,
     last_event: AtomicU64,
     /// The first part of a request's head has come, the rest has not.
     mid_head: AtomicBool,
@@ -74,7 +74,7 @@ impl Seats {
         let id = self.event();
         let seat = Arc::new(Seat {
             id,
-            state: AtomicU8::new(NEW),
+            state: AtomicU32::new(NEW),
             last_event: AtomicU64::new(id),
             mid_head: AtomicBool::new(false),
             head_began: Notify::new(),
@@ -124,7 +124,7 @@ fn shed_one(taken: &mut BTreeMap<u64, Arc<Seat>>) -> bool {
             .map(Arc::clone);
         let Some(seat) = least else { return false };
         // Its request may have come meanwhile; then look again.
-        if seat.swap(seat.state(), CLOSED) {
+        if seat.put_out() {
             seat.close.cancel();
             taken.remove(&seat.id);
             return true;
@@ -164,18 +164,40 @@ impl Seat {
         }
     }
 
-    /// Cannot be put out until the guard is dropped; nothing where it already was.
-    pub(super) fn work<'a>(&'a self, seats: &'a Seats) -> Option<AtWork<'a>> {
-        let before = self.state();
-        (before < AT_WORK && self.swap(before, AT_WORK)).then_some(AtWork { seat: self, seats })
+    /// Returns when nothing was asked for `limit`, at the latest after twice as long.
+    pub(super) async fn quiet(&self, limit: Duration) {
+        loop {
+            let before = self.last_event.load(Ordering::Relaxed);
+            tokio::time::sleep(limit).await;
+            if self.last_event.load(Ordering::Relaxed) == before && self.state() < AT_WORK {
+                return;
+            }
+        }
     }
 
-    fn state(&self) -> u8 {
+    /// Ends the connection, whatever it is at.
+    pub(super) fn end(&self) {
+        self.close.cancel();
+    }
+
+    /// Cannot be put out until the guard is dropped; nothing where it already was.
+    pub(super) fn work<'a>(&'a self, seats: &'a Seats) -> Option<AtWork<'a>> {
+        let one_more = |state| match state {
+            CLOSED => None,
+            NEW | SERVED => Some(AT_WORK),
+            more => Some(more + 1),
+        };
+        let begun = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
+        begun.is_ok().then_some(AtWork { seat: self, seats })
+    }
+
+    fn state(&self) -> u32 {
         self.state.load(Ordering::Acquire)
     }
 
-    fn swap(&self, from: u8, to: u8) -> bool {
-        from < AT_WORK && self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    fn put_out(&self) -> bool {
+        let idle = |state| (state < AT_WORK).then_some(CLOSED);
+        self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, idle).is_ok()
     }
 }
 
@@ -189,7 +211,9 @@ pub(super) struct AtWork<'a> {
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
         self.seat.last_event.store(self.seats.event(), Ordering::Relaxed);
-        self.seat.state.store(SERVED, Ordering::Release);
+        let one_less = |state| Some(if state == AT_WORK { SERVED } else { state - 1 });
+        // It always has one to take away: nobody is put out at work.
+        let _ = self.seat.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less);
     }
 }
 
@@ -247,6 +271,18 @@ mod tests {
         seat.head_came(&seats);
         seat.heard();
         assert!(overdue(11).await);
+    }
+
+    #[test]
+    fn who_has_several_requests_is_at_work_until_the_last_is_done() {
+        let seats = Seats::new(1);
+        let busy = taken(&seats);
+        let both = (busy.work(&seats), busy.work(&seats));
+        assert!(both.0.is_some() && both.1.is_some());
+        drop(both.0);
+        assert!(!seats.shed());
+        drop(both.1);
+        assert!(seats.shed() && busy.work(&seats).is_none());
     }
 
     #[test]

@@ -5,7 +5,14 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, routing::get as on_get};
-use redprobe::{config::Http, http::listen, sink::Sinks};
+use redprobe::{
+    config::Http,
+    http::{
+        door::Door,
+        listen::{self, Around},
+    },
+    sink::Sinks,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use testkit::poll_until_async;
 use tokio::{
@@ -73,7 +80,9 @@ impl Server {
         let listener = TcpListener::bind(http.listen).await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let stop = CancellationToken::new();
-        let ended = tokio::spawn(listen::serve(listener, app, http, Arc::clone(&sinks), stop.clone()));
+        let around =
+            Around { http, sinks: Arc::clone(&sinks), door: Door::open(), shows_token: Box::new(|_| false) };
+        let ended = tokio::spawn(listen::serve(listener, app, around, stop.clone()));
         Self { address, sinks, begun, held, stop, ended }
     }
 
