@@ -31,7 +31,11 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const READ_AT_MOST: u64 = 1_024;
 
 pub(super) async fn run(args: &HealthcheckArgs) -> anyhow::Result<Exit> {
-    let overrides = Overrides { listen: args.listen.clone(), web_config_file: args.web_config_file.clone() };
+    let overrides = Overrides {
+        listen: args.listen.clone(),
+        web_config_file: args.web_config_file.clone(),
+        ..Overrides::default()
+    };
     let plan = Plan::load(args.config.config.as_deref(), &overrides).map_err(Mistakes)?;
     let web = match &plan.http.web_config_file {
         Some(path) => WebConfig::load(path).outcome.map_err(Mistakes)?,

@@ -129,6 +129,7 @@ impl Door {
 
     /// Whether connections begin with TLS. Also while the door is shut.
     pub(super) fn has_tls(&self) -> bool {
+        self.now();
         self.lock().last.web.tls.is_some()
     }
 
