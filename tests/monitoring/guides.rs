@@ -266,7 +266,6 @@ fn wrong_limits(dashboards: &[Dashboard], known: &Known) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "dashboards are being mended"]
 fn links_fields_and_colours_are_good() {
     let wrong = check(&shipped().dashboards, &shipped().known);
     assert!(wrong.is_empty(), "{} findings:\n{}", wrong.len(), wrong.join("\n"));

@@ -94,10 +94,13 @@ impl Known {
         // Recorded series and ALERTS have the labels that their rules leave. A recording may use one of a later file.
         for _ in 0..2 {
             for rule in rules.iter().flat_map(RuleFile::rules) {
-                let mut labels = Walk::new(&known).expression(&rule.expr).unwrap_or_default();
+                let mut walk = Walk::new(&known);
+                let mut labels = walk.expression(&rule.expr).unwrap_or_default();
+                let probe = known.owner(&walk.names);
                 labels.extend(rule.labels.keys().cloned());
                 if let Some(name) = &rule.record {
                     known.add(name, Sort::Gauge, labels);
+                    known.series.entry(name.clone()).and_modify(|series| series.probe = probe);
                 } else if let Some(name) = &rule.alert {
                     known.alerts.insert(name.clone());
                     known.severities.extend(rule.labels.get("severity").cloned());
@@ -113,6 +116,13 @@ impl Known {
     fn add(&mut self, name: &str, sort: Sort, labels: Labels) {
         let new = || Series { sort, labels: Labels::new(), metric: None, probe: None };
         self.series.entry(name.to_owned()).or_insert_with(new).labels.extend(labels);
+    }
+
+    /// The probe that all of these series are of.
+    fn owner(&self, names: &BTreeSet<String>) -> Option<&'static str> {
+        let mut owners = names.iter().map(|name| self.series.get(name).and_then(|series| series.probe));
+        let first = owners.next()?;
+        first.filter(|_| owners.all(|owner| owner == first))
     }
 
     fn add_metric(&mut self, def: &'static MetricDef) {

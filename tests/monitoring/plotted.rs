@@ -50,7 +50,6 @@ pub(crate) fn check(plotted: &BTreeSet<&str>, excused: &[(&str, &str)]) -> Vec<S
 }
 
 #[test]
-#[ignore = "dashboards are being written"]
 fn every_metric_is_on_a_panel_or_left_out_for_a_reason() {
     let plotted = plotted(&shipped().dashboards, &shipped().rules, &shipped().known);
     let wrong = check(&plotted, UNPLOTTED);

@@ -155,6 +155,20 @@ fn a_rule_that_asks_for_what_there_is_not_is_found() {
 }
 
 #[test]
+fn a_text_that_asks_for_what_there_is_not_is_found() {
+    let text = |query: &str| {
+        let description =
+            format!("'{{{{ with query (printf \"{query}\" $labels.target) }}}}x{{{{ end }}}}.'");
+        let old = "'{{ $labels.target }} has {{ $value }}. First: look.'";
+        let rules = rules(&RULES.replace("EXPR", EXPR).replace(old, &description));
+        expressions::check(&rules, &[], &Known::with(&rules)).join("\n")
+    };
+    assert_eq!(text("redprobe_up{target=%q}"), "");
+    assert!(text("redprobe_upp{target=%q}").contains("`redprobe_upp` is not in the catalogue"));
+    assert!(text("redprobe_up{probe=%q}").contains("redprobe_up has no label `probe`"));
+}
+
+#[test]
 fn an_alert_without_what_it_needs_is_found() {
     let good = RULES.replace("EXPR", EXPR);
     let check = |rules_text: &str, tests_text: &str, runbook: &str| {

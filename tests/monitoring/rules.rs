@@ -141,6 +141,12 @@ pub(crate) struct ExpectedSample {
 }
 
 impl Rule {
+    /// The queries of its annotations, whose labels are filled in when it fires: there with any value.
+    pub(crate) fn queries(&self) -> Vec<String> {
+        let quoted = self.annotations.values().flat_map(|text| text.split('"').skip(1).step_by(2));
+        quoted.filter(|text| text.contains("=%q")).map(|text| text.replace("=%q", "=~\".*\"")).collect()
+    }
+
     /// The alert's name, or the recorded metric's.
     pub(crate) fn name(&self) -> &str {
         self.alert.as_deref().or(self.record.as_deref()).unwrap_or("a rule without a name")
