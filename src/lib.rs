@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod http;
+pub mod private;
 pub mod probe;
 pub mod probes;
 pub mod schedule;

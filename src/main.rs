@@ -11,6 +11,7 @@ use redprobe::{
 fn main() -> ExitCode {
     // Before anything can open a TLS connection; fails only where one is installed already.
     rustls::crypto::ring::default_provider().install_default().ok();
+    redprobe::private::keep_secrets();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -13,6 +13,7 @@ use crate::support::redprobe;
 mod printed;
 mod runs;
 mod start;
+mod ways;
 
 /// What `redprobe acl` prints for these arguments; it must succeed.
 #[track_caller]

@@ -22,3 +22,4 @@ mod shard;
 mod stack;
 mod support;
 mod synthetic;
+mod tls;

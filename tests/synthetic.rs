@@ -11,7 +11,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use measure::{
     Effect, ProbeError, Reason,
-    conn::Endpoint,
+    conn::{Endpoint, TlsExpiry},
     facts::{Flavour, ServerFacts},
     journal::Restored,
     keys::CleanUp,
@@ -181,6 +181,7 @@ fn unmeasured_record(job: &Arc<Job>, seconds: u64, outcome: Outcome, reason: Rea
             role: "master".into(),
             run_id: "0".into(),
         }),
+        tls: TlsExpiry::default(),
         log: vec!["began".into()],
     }
 }

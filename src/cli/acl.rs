@@ -76,6 +76,7 @@ fn asked(args: &AclArgs) -> anyhow::Result<Asked> {
             allow: args.allow.clone(),
             set: args.set.clone(),
             timeout: "15m".into(),
+            access: (&args.access).into(),
             ..RunRequest::default()
         };
         let plan = Plan::for_run(args.config.config.as_deref(), &request).map_err(Mistakes)?;

@@ -34,6 +34,7 @@ pub(super) async fn run(args: AuditArgs) -> anyhow::Result<Exit> {
         output: args.output,
         format: if args.format == AuditFormat::Json { Format::Json } else { Format::Text },
         log: args.log,
+        access: args.access,
     };
     run::run_and_print(&run, |records, _| {
         let form = if markdown { Form::Markdown } else { Form::Text(text::columns()) };

@@ -11,6 +11,7 @@ use std::{
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod access;
 pub mod acl;
 mod audit;
 mod check;
@@ -22,6 +23,8 @@ mod rearm;
 mod restore;
 pub mod run;
 pub mod serve;
+
+pub use access::AccessArgs;
 
 const EXAMPLES: &str = "\
 Begin with:
@@ -39,6 +42,7 @@ Examples:
   redprobe run latency_baseline --target staging --set rate=200 --set sustained=10s
   redprobe run throughput --target redis://127.0.0.1:6379 --allow load --quick
   redprobe run all --target staging --format json --output report.json
+  redprobe run health --target rediss://prober@cache:6380 --ca-file ca.pem --password-file secret
 
 A target of the configuration brings the settings of its jobs; a URL gets the probes' own. --set takes TOML, and text
 where that fails. Exit codes: 0 EXCELLENT or GOOD, 1 FAIR, 2 POOR, 3 not measured, 4 a setting
@@ -211,6 +215,9 @@ pub struct RunArgs {
     /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
+    /// How to get through to the target.
+    #[command(flatten)]
+    pub access: AccessArgs,
 }
 
 /// `redprobe acl`.
@@ -240,6 +247,9 @@ pub struct AclArgs {
     /// text for people, or json for programs
     #[arg(long, default_value = "text", hide_possible_values = true)]
     pub format: Format,
+    /// How to get through to the target.
+    #[command(flatten)]
+    pub access: AccessArgs,
 }
 
 /// `redprobe audit`.
@@ -269,6 +279,9 @@ pub struct AuditArgs {
     /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
+    /// How to get through to the target.
+    #[command(flatten)]
+    pub access: AccessArgs,
 }
 
 /// How an audit is printed.
@@ -313,6 +326,9 @@ pub struct RestoreArgs {
     /// Only on this target of the configuration, or on the server of this URL [default: wherever a target is the server]
     #[arg(long, value_name = "NAME|URL")]
     pub target: Option<String>,
+    /// How to get through to the target.
+    #[command(flatten)]
+    pub access: AccessArgs,
 }
 
 /// `redprobe healthcheck`.

@@ -19,7 +19,7 @@ use measure::journal::{Entry, Journal};
 pub(super) async fn run(args: &RestoreArgs) -> anyhow::Result<Exit> {
     let file = args.config.config.as_deref();
     let (plan, among) = match &args.target {
-        Some(target) => (Plan::for_target(file, target), Among::Chosen),
+        Some(target) => (Plan::for_target(file, target, &(&args.access).into()), Among::Chosen),
         None => (Plan::load(file, &Overrides::default()), Among::Configured),
     };
     let plan = plan.map_err(Mistakes)?;

@@ -43,6 +43,7 @@ pub(super) async fn run_and_print(
         quick: args.quick,
         set: args.set.clone(),
         timeout: args.timeout.clone(),
+        access: (&args.access).into(),
     };
     let plan = Plan::for_run(args.config.config.as_deref(), &request).map_err(Mistakes)?;
     if let Some(path) = &args.output {

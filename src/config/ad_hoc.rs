@@ -7,7 +7,7 @@ use measure::{Effect, conn::Endpoint};
 use serde::Deserialize;
 
 use super::{
-    Mistake, Mistakes, Plan, de,
+    Access, Mistake, Mistakes, Plan, de,
     jobs::find_probe,
     raw::{JobSettings, Raw, Subtree, TargetSettings},
     resolve::resolve,
@@ -32,6 +32,8 @@ pub struct RunRequest {
     pub set: Vec<String>,
     /// `--timeout`, as written.
     pub timeout: String,
+    /// How to get through to the target.
+    pub access: Access,
 }
 
 impl Plan {
@@ -52,8 +54,8 @@ impl Plan {
         let Some(jobs) = jobs.filter(|_| mistakes.0.is_empty()) else { return Err(mistakes.0) };
         raw.apps.clear();
         raw.jobs = with_settings(jobs, &set, &mut mistakes).into_iter().collect();
-        let plan =
-            resolve(raw, &env, request.quick, mistakes).map_err(|mistakes| as_typed(mistakes, &set))?;
+        let plan = resolve(raw, &env, request.quick, mistakes)
+            .map_err(|mistakes| request.access.as_typed(as_typed(mistakes, &set)))?;
         Ok(Self { file, ..plan })
     }
 }
@@ -63,18 +65,20 @@ impl Plan {
     ///
     /// # Errors
     /// Every mistake in it.
-    pub fn for_target(path: Option<&Path>, target: &str) -> Result<Self, Vec<Mistake>> {
+    pub fn for_target(path: Option<&Path>, target: &str, access: &Access) -> Result<Self, Vec<Mistake>> {
         let env = sources::process_env()?;
         let mut mistakes = Mistakes::default();
         let file = sources::file(path);
         let mut raw = Raw::read(sources::load(file.as_deref(), env.clone())?, &mut mistakes);
-        let request = RunRequest { target: Some(target.to_owned()), ..RunRequest::default() };
+        let (target, access) = (Some(target.to_owned()), access.clone());
+        let request = RunRequest { target, access, ..RunRequest::default() };
         if choose_target(&mut raw, &request, &mut mistakes).is_none() {
             return Err(mistakes.0);
         }
         raw.apps.clear();
         raw.jobs.clear();
-        Ok(Self { file, ..resolve(raw, &env, false, mistakes)? })
+        let plan = resolve(raw, &env, false, mistakes);
+        Ok(Self { file, ..plan.map_err(|mistakes| request.access.as_typed(mistakes))? })
     }
 }
 
@@ -114,6 +118,7 @@ fn choose_target(raw: &mut Raw, request: &RunRequest, mistakes: &mut Mistakes) -
         }
     };
     settings.allow = allow.unwrap_or(settings.allow);
+    request.access.lay_over(&mut settings);
     raw.targets.clear();
     raw.targets.insert(name.clone(), settings);
     keep_pools_on(&name, raw);

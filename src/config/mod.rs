@@ -7,6 +7,7 @@ use std::fmt;
 
 use config::ValueKind;
 
+mod access;
 mod ad_hoc;
 mod cron;
 mod de;
@@ -28,6 +29,7 @@ mod tests;
 pub mod web;
 mod words;
 
+pub use access::Access;
 pub use ad_hoc::{RunRequest, effect};
 pub use cron::CronTimes;
 pub use default_file::default_file;

@@ -17,6 +17,10 @@ use tokio::task::AbortHandle;
 /// power cut): what a run then measures is never the discovery of that.
 const STALE: Duration = Duration::from_secs(10);
 
+/// A connection with TLS is opened anew after this long, which costs the server a millisecond: a certificate that has
+/// expired, or was replaced, is seen in a handshake alone.
+const FRESH: Duration = Duration::from_secs(60);
+
 /// The kept connection of a target: opened at first use, shared, dropped at the first error.
 #[derive(Clone, Default)]
 pub struct KeptConnection(Arc<tokio::sync::Mutex<Option<Kept>>>);
@@ -26,6 +30,7 @@ struct Kept {
     /// Finished once the server has closed it.
     ending: AbortHandle,
     server: Option<ServerFacts>,
+    opened: Instant,
     used: Instant,
 }
 
@@ -36,7 +41,9 @@ impl KeptConnection {
     /// With the reason for which it could not be opened.
     pub async fn get(&self, endpoint: &Endpoint) -> Result<MultiplexedConnection, Failure> {
         let mut slot = self.0.lock().await;
-        slot.take_if(|kept| kept.ending.is_finished());
+        slot.take_if(|kept| {
+            kept.ending.is_finished() || (endpoint.tls.is_some() && kept.opened.elapsed() > FRESH)
+        });
         if let Some(kept) = slot.as_mut() {
             match kept.check().await {
                 Ok(()) => return Ok(kept.conn.clone()),
@@ -51,7 +58,8 @@ impl KeptConnection {
         }
         let (mut conn, _, ending) = conn::connect_watched(endpoint, "redprobe-observer").await?;
         let server = ask(&mut conn).await;
-        *slot = Some(Kept { conn: conn.clone(), ending, server, used: clock::now() });
+        let now = clock::now();
+        *slot = Some(Kept { conn: conn.clone(), ending, server, opened: now, used: now });
         Ok(conn)
     }
 

@@ -10,6 +10,7 @@ use std::{
 
 use measure::{
     Failure, ProbeError, Reason,
+    conn::Tls,
     facts::ServerFacts,
     journal::{Restored, Setting},
     keys::CleanUp,
@@ -84,6 +85,7 @@ pub(super) fn record(id: &str, job: &Arc<Job>, log: &RunLog, finished: Finished)
         restored: finished.restored,
         unrestored: finished.unrestored,
         server: finished.server,
+        tls: job.target.endpoint.tls.as_ref().map(Tls::expiry).unwrap_or_default(),
         log: Vec::new(),
     };
     match finished.result {

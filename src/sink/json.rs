@@ -10,6 +10,7 @@ use std::{
 
 use measure::{
     Reason,
+    conn::TlsExpiry,
     facts::ServerFacts,
     journal::Setting,
     report::{
@@ -62,6 +63,8 @@ pub struct Run<'a> {
     cleanup: CleanUp<'a>,
     settings: &'a serde_json::Value,
     server: Option<&'a ServerFacts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<Tls>,
     client: Client,
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<&'a [String]>,
@@ -78,10 +81,25 @@ struct CleanUp<'a> {
     left_over: u64,
 }
 
+/// When the certificates expire.
+#[derive(Debug, Serialize)]
+struct Tls {
+    certificate_expires_at: Option<String>,
+    client_certificate_expires_at: Option<String>,
+}
+
 #[derive(Debug, Serialize)]
 struct Client {
     version: &'static str,
     cpus: usize,
+}
+
+fn tls(expiry: TlsExpiry) -> Option<Tls> {
+    let text = |time| humantime::format_rfc3339_seconds(time).to_string();
+    (expiry != TlsExpiry::default()).then(|| Tls {
+        certificate_expires_at: expiry.server.map(text),
+        client_certificate_expires_at: expiry.client.map(text),
+    })
 }
 
 /// One run.
@@ -121,6 +139,7 @@ pub fn run(record: &Record) -> Run<'_> {
         },
         settings: &record.job.settings,
         server: record.server.as_ref(),
+        tls: tls(record.tls),
         client: Client {
             version: env!("CARGO_PKG_VERSION"),
             cpus: thread::available_parallelism().map_or(1, usize::from),

@@ -7,6 +7,7 @@ use std::{
 
 use measure::{
     Reason,
+    conn::TlsExpiry,
     facts::ServerFacts,
     journal::{Restored, Setting},
     keys::CleanUp,
@@ -49,6 +50,8 @@ pub struct Record {
     pub unrestored: Vec<Setting>,
     /// The server, where it said who it is.
     pub server: Option<ServerFacts>,
+    /// When the certificates expire, as far as that is known.
+    pub tls: TlsExpiry,
     /// What the run said while it went.
     pub log: Vec<String>,
 }

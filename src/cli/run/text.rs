@@ -188,6 +188,11 @@ pub(in crate::cli) fn notes(record: &Record) -> String {
         let flavour = format!("{:?}", server.flavour).to_lowercase();
         line(&mut text, "server", &format!("{flavour} {}, {}", server.version, server.role));
     }
+    for (whose, expires) in [("certificate", record.tls.server), ("client certificate", record.tls.client)] {
+        if let Some(expires) = expires {
+            line(&mut text, whose, &format!("expires {}", humantime::format_rfc3339_seconds(expires)));
+        }
+    }
     text
 }
 

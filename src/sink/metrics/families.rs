@@ -80,6 +80,8 @@ pub(crate) mod target {
         gauge HALTED = "redprobe_halted";
         /// When the target's certificate expires; absent without TLS, and until it has been seen.
         gauge TLS_EXPIRY = "redprobe_tls_certificate_expiry_timestamp_seconds";
+        /// When the certificate expires that redprobe shows to the target; absent where there is none.
+        gauge TLS_CLIENT_EXPIRY = "redprobe_tls_client_certificate_expiry_timestamp_seconds";
     }
 }
 

@@ -29,6 +29,7 @@ use self::{
 use super::Record;
 use crate::config::{Job, Plan};
 
+mod certificates;
 mod families;
 mod render;
 mod series;
@@ -122,7 +123,9 @@ impl Metrics {
         for (id, target) in &plan.targets {
             let series =
                 state.targets.entry(id.clone()).or_insert_with(|| Arc::new(TargetSeries::new(target)));
-            Arc::make_mut(series).unplan(target);
+            let series = Arc::make_mut(series);
+            series.unplan(target);
+            series.tls = certificates::planned(series.tls, target);
         }
         for job in &plan.jobs {
             if let Some(target) = state.targets.get_mut(&job.target.id) {
@@ -140,7 +143,10 @@ impl Metrics {
 
     /// Takes in a finished run. One whose target has left the plan is forgotten.
     pub fn publish(&self, record: &Arc<Record>) {
-        self.with(&record.job, |target| target.job(&record.job).take(record));
+        self.with(&record.job, |target| {
+            target.tls = certificates::known(target.tls, record.tls);
+            target.job(&record.job).take(record);
+        });
     }
 
     /// A run of the job began. One that is not in the plan is not counted.

@@ -12,11 +12,13 @@ use std::{
 use measure::{
     Effect, Reason,
     clock::unix_seconds,
+    conn::TlsExpiry,
     latency::{BucketCounts, QUANTILES},
     report::{Direction, Severity},
 };
 
 use super::{
+    certificates,
     families::{job, target},
     render::{Exposition, Owner},
 };
@@ -63,6 +65,7 @@ pub(super) struct TargetSeries {
     pub(super) left_over: u64,
     pub(super) halted: bool,
     pub(super) unrestored: u64,
+    pub(super) tls: TlsExpiry,
     /// Boxed: a node of the map has room for eleven, most targets have two or three.
     jobs: BTreeMap<(&'static str, Arc<str>), Box<JobSeries>>,
 }
@@ -76,6 +79,7 @@ impl TargetSeries {
             left_over: 0,
             halted: false,
             unrestored: 0,
+            tls: TlsExpiry::default(),
             jobs: BTreeMap::new(),
         }
     }
@@ -138,6 +142,7 @@ impl TargetSeries {
         out.set(&target::LEFTOVER_KEYS, &self.owner, [], self.left_over as f64);
         out.set(&target::HALTED, &self.owner, [], f64::from(u8::from(self.halted)));
         out.set(&target::UNRESTORED_SETTINGS, &self.owner, [], self.unrestored as f64);
+        certificates::show(self.tls, &self.owner, out);
         for series in self.jobs.values() {
             series.show_counts(out);
             series.show_times(out);
@@ -430,6 +435,7 @@ pub(super) fn show_alone(record: &Record) -> Vec<u8> {
     let bare = owner(&record.job.target);
     let owner = Owner { probe, variant: variant.into(), ..bare.clone() };
     let mut out = Exposition::default();
+    certificates::show(record.tls, &bare, &mut out);
     if !matches!(record.outcome, Outcome::Skipped | Outcome::Halted) {
         show_result(&owner, record, &mut out);
         if probe == Health::NAME {

@@ -108,12 +108,20 @@ impl Tls {
         Ok(Self { server_name: name.to_owned(), is_named: true, ..self })
     }
 
-    /// As it is, but for another server of the same kind: a node that discovery found at `host`. What that one shows
-    /// is its own.
+    /// As it is, but at another host: where a target's server is found to be now. A name that was given stays.
     #[must_use]
     pub fn for_host(&self, host: &str) -> Self {
-        let server_name = if self.is_named { self.server_name.clone() } else { host.to_owned() };
-        Self::made_of(self.files().clone(), self.trust(), server_name, self.is_named)
+        let mut tls = self.clone();
+        if !tls.is_named {
+            host.clone_into(&mut tls.server_name);
+        }
+        tls
+    }
+
+    /// As it is, for another target: what the servers of the two show is told apart.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self::made_of(self.files().clone(), self.trust(), self.server_name.clone(), self.is_named)
     }
 
     /// The files that it was made of.
