@@ -18,17 +18,18 @@ demo: ## Run the daemon against a private redis-server (or TARGET=redis://…); 
 	@scripts/demo.sh
 
 test: ## Install what the tests need and run all of them
-	@scripts/install-deps.sh redis promtool alertmanager
+	@scripts/install-deps.sh redis prometheus alertmanager compose
 	cargo test $(LOCKED) --workspace --no-fail-fast
 
 check: test lint ## Everything CI checks: tests, format, lints, docs, metrics, licences
 
 lint: ## What `make check` adds to the tests
-	@scripts/install-deps.sh promtool compose
+	@scripts/install-deps.sh prometheus alertmanager compose
 	cargo fmt --all --check
 	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc $(LOCKED) --workspace --no-deps --quiet
 	scripts/check-metrics.sh
+	scripts/check-monitoring.sh
 	scripts/check-licences.sh
 	scripts/check-scripts.sh
 	scripts/check-deploy.sh

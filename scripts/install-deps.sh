@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the programs named as arguments are here, and says plainly what to do where it cannot.
 #
-#   scripts/install-deps.sh [redis] [promtool] [alertmanager] [compose] [exporter]
+#   scripts/install-deps.sh [redis] [prometheus] [alertmanager] [compose] [exporter]
 #
 # The Rust toolchain and a C compiler (for the TLS library) are always looked for. Silent, and without a call of apt,
 # when nothing is missing. Services that a package brings along are neither started nor enabled, and a server that
@@ -41,13 +41,20 @@ for tool in "$@"; do
       need redis-cli redis-tools
       need redis-benchmark redis-tools
       ;;
-    promtool) need promtool prometheus ;;
-    # Debian's name for it; elsewhere it is called as its makers call it.
-    alertmanager) has alertmanager || need prometheus-alertmanager prometheus-alertmanager ;;
+    prometheus)
+      need prometheus prometheus
+      need promtool prometheus
+      ;;
+    alertmanager)
+      # Debian's name for it; elsewhere it is called as its makers call it.
+      has alertmanager || need prometheus-alertmanager prometheus-alertmanager
+      need amtool prometheus-alertmanager
+      ;;
+    # A program of its own, or docker's.
     compose) docker compose version >/dev/null 2>&1 || need docker-compose docker-compose ;;
     exporter) need prometheus-redis-exporter prometheus-redis-exporter ;;
     *)
-      say "there is no tool called '$tool' (redis, promtool, alertmanager, compose, exporter)"
+      say "there is no tool called '$tool' (redis, prometheus, alertmanager, compose, exporter)"
       exit 2
       ;;
   esac
@@ -60,8 +67,10 @@ give_up() {
   say "not here: ${missing[*]}. $1 Install it and try again:"
   say "  Debian, Ubuntu   sudo apt-get install --no-install-recommends ${packages[*]}"
   say "  Fedora, RHEL     sudo dnf install redis gcc            (newer ones: valkey valkey-compat-redis)"
-  say "  macOS            brew install redis prometheus         (and xcode-select --install for a C compiler)"
-  say "  promtool comes with Prometheus (https://prometheus.io/download), prometheus-redis-exporter is"
+  say "  macOS            brew install redis prometheus alertmanager docker-compose"
+  say "                   (and xcode-select --install for a C compiler)"
+  say "  promtool comes with Prometheus, amtool with Alertmanager (https://prometheus.io/download);"
+  say "  docker-compose is at https://docs.docker.com/compose/install; prometheus-redis-exporter is"
   say "  redis_exporter (https://github.com/oliver006/redis_exporter/releases) under Debian's name."
   exit 1
 }

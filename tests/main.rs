@@ -1,6 +1,7 @@
 //! The integration tests: one binary, so that they link once. One module per subject.
 
 mod acl;
+mod alerts;
 mod cli;
 mod config;
 mod daemon;

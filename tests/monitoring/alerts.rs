@@ -147,7 +147,6 @@ fn runbook() -> String {
 }
 
 #[test]
-#[ignore = "the runbook and the tests of alerts are being written"]
 fn every_alert_has_texts_a_heading_and_tests() {
     let wrong = check(&shipped().rules, &shipped().tests, &runbook());
     assert!(wrong.is_empty(), "{} findings:\n{}", wrong.len(), wrong.join("\n"));

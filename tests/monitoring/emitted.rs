@@ -26,10 +26,15 @@ const NOT_EXPORTED: &[(&str, &str, &str)] = &[
         "redprobe_tls_certificate_expiry_timestamp_seconds",
         "without TLS there is none",
     ),
+    ("RedprobeProbeFailing", "redprobe_run_unmeasured", "every run here is measured"),
+    ("RedprobeEvictionsForbidden", "redprobe_runs_in_progress", PRESSURE),
+    ("RedprobeConfigurationDrifted", "redprobe_memory_pressure_restored_settings", PRESSURE),
     ("RedprobeFragmentationHigh", "redprobe_objective_observed", FRAGMENTATION),
     ("RedprobeFragmentationHigh", "redprobe_objective_met", FRAGMENTATION),
     ("RedprobeFragmentationHigh", "redprobe_objective_limit", FRAGMENTATION),
 ];
+
+const PRESSURE: &str = "it makes the rule silent where memory_pressure runs, which is left alone here";
 
 const FRAGMENTATION: &str = "it is observed where more than 64 MB are lost by it, and this server has less";
 

@@ -41,6 +41,11 @@ const CONSTANTS: &[(&str, &str, &str)] = &[
     ("RedprobeProbeOverdue", "2", "one late run is bad luck, two are overdue: the schedule is the limit"),
     (
         "RedprobeProbeOverdue",
+        "2",
+        "one missed run may have met another; two are what overdue means, in the daemon too",
+    ),
+    (
+        "RedprobeProbeOverdue",
         "60",
         "the schedule is the limit; a minute is for the scrape and the evaluation",
     ),
@@ -62,7 +67,7 @@ pub(crate) struct Place<'a> {
     /// As in the file.
     text: &'a str,
     query: Result<&'a str, &'a str>,
-    /// Labels that texts beside it name.
+    /// Labels that texts beside it name. `.Labels.` in a text is of what it queries by itself.
     named: BTreeSet<String>,
     /// Labels that the place adds to the expression's.
     added: Labels,
@@ -78,7 +83,7 @@ impl<'a> Place<'a> {
             name: rule.name(),
             text: &rule.expr,
             query: Ok(&rule.expr),
-            named: texts.flat_map(|text| names_after(text, &["$labels.", ".Labels."])).collect(),
+            named: texts.flat_map(|text| names_after(text, &["$labels."])).collect(),
             added: rule.labels.keys().cloned().collect(),
             in_rule: true,
             finds_values: false,
