@@ -99,7 +99,7 @@ impl Bench {
             .args(["check", "web-config", name])
             .current_dir(self.directory.path())
             .output()
-            .expect("promtool is installed; scripts/install-deps.sh promtool does it");
+            .expect("promtool is installed; scripts/install-deps.sh prometheus does it");
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
