@@ -6,6 +6,9 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use crate::support;
 
+/// What people read first, and what they read at night.
+const DOCUMENTS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "alerts/runbook.md"];
+
 fn read(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).expect("the document is there")
 }
@@ -61,7 +64,7 @@ fn calls(text: &str, program: &str) -> BTreeSet<String> {
 #[test]
 fn commands_and_options_in_the_documents_exist() {
     let mut shown = BTreeSet::new();
-    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
+    for document in DOCUMENTS {
         for call in calls(&read(document), "redprobe") {
             let command = call.split_whitespace().next().unwrap_or_default().to_owned();
             let help = redprobe(&[&command, "--help"]);
@@ -90,7 +93,7 @@ fn commands_and_options_in_the_documents_exist() {
 fn make_targets_in_the_documents_exist() {
     let makefile = read("Makefile");
     let mut shown = 0;
-    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
+    for document in DOCUMENTS.into_iter().chain(["CHANGELOG.md"]) {
         for call in calls(&read(document), "make") {
             let target = call.split_whitespace().next().unwrap_or_default();
             assert!(
@@ -105,9 +108,11 @@ fn make_targets_in_the_documents_exist() {
 
 #[test]
 fn paths_in_the_documents_exist() {
-    const FOLDERS: [&str; 7] = ["src/", "crates/", "tests/", "scripts/", "config/", "fuzz/", ".ci/"];
+    const FOLDERS: [&str; 10] = [
+        "src/", "crates/", "tests/", "scripts/", "config/", "fuzz/", ".ci/", "alerts/", "grafana/", "deploy/",
+    ];
     let mut shown = 0;
-    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"] {
+    for document in DOCUMENTS.into_iter().chain(["CHANGELOG.md"]) {
         let (_, prose) = parts(&read(document));
         for code in prose.split('`').skip(1).step_by(2) {
             if FOLDERS.iter().any(|folder| code.starts_with(folder)) && !code.contains(['<', ' ']) {
@@ -130,7 +135,7 @@ fn metrics_in_the_documents_are_in_the_catalogue() {
         .iter()
         .map(|metric| metric["name"].as_str().expect("each has a name"))
         .collect();
-    for document in ["README.md", "ARCHITECTURE.md"] {
+    for document in DOCUMENTS {
         let text = read(document);
         for name in words(&text, "redprobe_", |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
             let base =

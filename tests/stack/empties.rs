@@ -33,6 +33,7 @@ const EMPTY: &[(&str, When, &str)] = &[
     ("objective=\"fragmentation_ratio", Perhaps, "it is judged only where more than 64 MB are lost"),
     ("objective=\"replica_lag\"", Always, "it has no replica"),
     ("redprobe_tls_certificate_expiry_", Always, "it speaks no TLS"),
+    ("redprobe_tls_client_certificate_expiry_", Always, "it speaks no TLS"),
 ];
 
 /// Whether it may be empty.
