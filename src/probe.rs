@@ -7,9 +7,9 @@ use std::{future::Future, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use measure::{
-    Effect, Grant, OwnErrors, Preflight, ProbeError, Reason,
+    Effect, Failure, Grant, OwnErrors, Preflight, ProbeError, Reason,
     clock::{self, Instant},
-    conn::{self, ConnectTimes},
+    conn::{self, ConnectTimes, Endpoint},
     facts::{self, Info, clients::Client},
     journal::{Changes, OwnKeys, Restored},
     keys::KeySpace,
@@ -240,6 +240,12 @@ pub struct ProbeCx {
     pub run_id: String,
     /// The target.
     pub target: Arc<Target>,
+    /// Its server, where it is as long as the run goes on.
+    pub endpoint: Endpoint,
+    /// The key of the server's lease.
+    pub lease: String,
+    /// Why the run may only look, where the server is in no state for more.
+    pub only_looks: Option<Failure>,
     /// The greatest effect this run may have.
     pub allowed: Effect,
     /// The run's keys.
@@ -277,7 +283,7 @@ impl ProbeCx {
     /// # Errors
     /// With the reason for which it could not be opened.
     pub async fn observer(&self) -> Result<MultiplexedConnection, ProbeError> {
-        Ok(self.kept.get(&self.target.endpoint).await?)
+        Ok(self.kept.get(&self.endpoint).await?)
     }
 
     /// A connection of this run's own.
@@ -285,7 +291,7 @@ impl ProbeCx {
     /// # Errors
     /// With the reason for which it could not be opened.
     pub async fn connect(&self) -> Result<(MultiplexedConnection, ConnectTimes), ProbeError> {
-        let connected = conn::connect(&self.target.endpoint, &self.client_name).await;
+        let connected = conn::connect(&self.endpoint, &self.client_name).await;
         Ok(connected.inspect_err(|failure| self.own_errors.note(failure.reason))?)
     }
 
@@ -314,7 +320,7 @@ impl ProbeCx {
         each: &mut impl FnMut(&Client<'_>),
     ) -> Result<bool, ProbeError> {
         if room {
-            match facts::read_list(&self.target.endpoint, &self.client_name, each).await {
+            match facts::read_list(&self.endpoint, &self.client_name, each).await {
                 Err(failure) if failure.reason == Reason::Rejected => {}
                 listed => return Ok(listed.map(|_| false)?),
             }
@@ -385,7 +391,7 @@ impl ProbeCx {
     /// # Errors
     /// Where it could not run at all.
     pub async fn load(&self, plan: LoadPlan, commands: Vec<Command>) -> Result<LoadResult, ProbeError> {
-        let connector = WireConnector::new(self.target.endpoint.clone(), &self.client_name, commands, &plan);
+        let connector = WireConnector::new(self.endpoint.clone(), &self.client_name, commands, &plan);
         Ok(load::run(plan, connector, &self.control).await?)
     }
 }

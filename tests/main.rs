@@ -14,6 +14,7 @@ mod http;
 mod journal;
 mod layers;
 mod monitoring;
+mod nodes;
 mod probes;
 mod records;
 mod run_command;

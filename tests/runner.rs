@@ -16,7 +16,7 @@ use measure::{
     Effect, ProbeError, Reason,
     conn::{self, Endpoint},
     keys::CleanUp,
-    lease::Lease,
+    lease::{KEY, Lease},
     load::Progress,
     report::{Doubt, Report},
 };

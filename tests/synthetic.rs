@@ -72,6 +72,7 @@ pub(crate) fn target(id: &str) -> Arc<Target> {
         name: name.into(),
         node: node.into(),
         endpoint: Endpoint::parse("redis://127.0.0.1:1").expect("a URL"),
+        cluster: None,
         environment: "test".into(),
         allow: Effect::Load,
         profile: Profile::Mixed,

@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use measure::{
     Failure, Reason,
     conn::{self, Endpoint},
-    keys::pattern,
-    lease,
+    keys::Whose,
     redis::{self, RedisResult, Value, aio::MultiplexedConnection},
 };
 
@@ -71,9 +70,9 @@ pub fn user(endpoint: &Endpoint) -> &str {
 ///
 /// # Errors
 /// Where the server cannot be reached, or cannot answer now.
-pub async fn check(endpoint: &Endpoint, target: &str, needs: &Needs) -> Result<Checked, Failure> {
+pub async fn check(endpoint: &Endpoint, whose: Whose<'_>, needs: &Needs) -> Result<Checked, Failure> {
     let (mut conn, _) = conn::connect(endpoint, "redprobe-acl").await?;
-    let asker = Asker { user: user(endpoint), target, needs };
+    let asker = Asker { user: user(endpoint), whose, needs };
     // One alone: where it is denied, that is one line in the ACL LOG and not one per grant.
     let first = asker.ask(&mut conn, &[vec!["ping"]]).await?;
     if let Some(Err(error)) = first.into_iter().next() {
@@ -90,7 +89,7 @@ pub async fn check(endpoint: &Endpoint, target: &str, needs: &Needs) -> Result<C
 
 struct Asker<'a> {
     user: &'a str,
-    target: &'a str,
+    whose: Whose<'a>,
     needs: &'a Needs,
 }
 
@@ -107,17 +106,18 @@ enum Said {
 impl Asker<'_> {
     /// What is denied, as the rule's words.
     async fn missing(&self, conn: &mut MultiplexedConnection) -> Result<Vec<Missing>, Failure> {
-        let own = pattern(Some(self.target)).replace('*', "acl");
+        let [own, lease] =
+            [self.whose.pattern(), self.whose.lease()].map(|pattern| pattern.replace('*', "acl"));
         let needs: Vec<&Need> = self.needs.iter().collect();
-        let calls: Vec<_> = needs.iter().map(|need| need.grant.words(&own, lease::KEY)).collect();
+        let calls: Vec<_> = needs.iter().map(|need| need.grant.words(&own, &lease)).collect();
         let answers = self.ask(conn, &calls).await?;
         let mut missing = BTreeMap::<String, Missing>::new();
         for (need, answer) in needs.into_iter().zip(answers) {
             let rule = match said(answer) {
                 Said::Allowed | Said::NotThere => continue,
                 Said::NoCommand => format!("+{}", need.grant.command),
-                Said::NoKey if need.grant.call.contains("{lease}") => format!("~{}", lease::KEY),
-                Said::NoKey => format!("~{}", pattern(Some(self.target))),
+                Said::NoKey if need.grant.call.contains("{lease}") => format!("~{}", self.whose.lease()),
+                Said::NoKey => format!("~{}", self.whose.pattern()),
             };
             let lacks = Missing { rule: rule.clone(), who: Vec::new(), lost: need.grant.lost };
             let lacks = missing.entry(rule).or_insert(lacks);

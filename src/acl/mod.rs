@@ -6,13 +6,19 @@
 use std::collections::BTreeMap;
 
 use measure::{
-    CANARY, Effect, Grant, PREFLIGHT, WATCH, conn, facts, journal,
-    keys::{self, pattern},
+    CANARY, Effect, Grant, PREFLIGHT, WATCH,
+    conn::{self, Address},
+    facts, journal,
+    keys::{self, Whose},
     lease,
 };
 use serde_json::Value;
 
-use crate::{config::Job, probe::ProbeKind, probes};
+use crate::{
+    config::{Job, Target},
+    probe::ProbeKind,
+    probes,
+};
 
 pub mod check;
 pub mod release;
@@ -102,6 +108,18 @@ impl Needs {
         needs
     }
 
+    /// The same with what finding the target's server asks of it.
+    #[must_use]
+    pub fn finding(mut self, target: &Target) -> Self {
+        if target.is_in_cluster() {
+            self.add("finding slots", [&conn::cluster::NODES]);
+        }
+        if matches!(target.endpoint.address, Address::Sentinel(_)) {
+            self.add("finding the server", [&conn::VERIFY]);
+        }
+        self
+    }
+
     fn add<'a>(&mut self, who: &'static str, grants: impl IntoIterator<Item = &'a Grant>) {
         for grant in grants {
             let need = Need { who, grant: *grant };
@@ -133,13 +151,12 @@ impl Needs {
         commands
     }
 
-    /// The key patterns, each with what it is for; `target` as in [`pattern`].
+    /// The key patterns, each with what it is for.
     #[must_use]
-    pub fn patterns(&self, target: Option<&str>) -> Vec<(String, &'static str)> {
+    pub fn patterns(&self, whose: Whose<'_>) -> Vec<(String, &'static str)> {
         let used = |key: &str| self.0.iter().any(|need| need.grant.call.contains(key));
-        let own = used("{key}").then(|| (pattern(target), "redprobe's own keys"));
-        let lease =
-            used("{lease}").then(|| (lease::KEY.to_owned(), "the lease that keeps a second load away"));
+        let own = used("{key}").then(|| (whose.pattern(), "redprobe's own keys"));
+        let lease = used("{lease}").then(|| (whose.lease(), "the lease that keeps a second load away"));
         own.into_iter().chain(lease).collect()
     }
 }

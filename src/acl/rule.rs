@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 
+use measure::keys::Whose;
 use serde_json::{Value, json};
 
 use super::{Need, Needs};
@@ -32,11 +33,11 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// The rule that grants just this; `target` as in [`measure::keys::pattern`].
+    /// The rule that grants just this.
     #[must_use]
-    pub fn new(user: &str, needs: Needs, target: Option<&str>) -> Self {
+    pub fn new(user: &str, needs: Needs, whose: Whose<'_>) -> Self {
         let keys =
-            needs.patterns(target).into_iter().map(|(word, why)| (format!("~{word}"), vec![why.into()]));
+            needs.patterns(whose).into_iter().map(|(word, why)| (format!("~{word}"), vec![why.into()]));
         let commands = needs.commands().into_iter();
         let commands = commands.map(|(name, needs)| (format!("+{name}"), reasons(&needs)));
         Self { user: user.to_owned(), words: keys.chain(commands).collect(), needs }

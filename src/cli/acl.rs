@@ -2,13 +2,14 @@
 //!
 //! What that is, is `crate::acl`'s to say. Nothing is changed on the server, and no password is printed.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::Arc};
 
 use anyhow::Context;
 use measure::{
     Effect, Failure,
-    conn::{self, Endpoint},
+    conn::{self, Address, Endpoint},
     facts::Info,
+    keys::Whose,
     redis::{self, Value, aio::MultiplexedConnection},
 };
 use serde_json::json;
@@ -16,7 +17,7 @@ use serde_json::json;
 use super::{AclArgs, Exit, Format};
 use crate::{
     acl::{Needs, Wanted, check, release::Release, rule::Rule},
-    config::{Mistake, Mistakes, Plan, RunRequest, effect, find_probe},
+    config::{Mistake, Mistakes, Plan, RunRequest, Target, effect, find_probe},
     probes::PROBES,
 };
 
@@ -33,9 +34,7 @@ struct Server {
 /// What the rule is for.
 struct Asked {
     wanted: Vec<Wanted>,
-    /// The target's name, for its keys.
-    target: Option<String>,
-    endpoint: Option<Endpoint>,
+    target: Option<Arc<Target>>,
 }
 
 /// Prints the rule.
@@ -46,19 +45,23 @@ pub async fn run(args: AclArgs) -> anyhow::Result<Exit> {
     let asked = asked(&args)?;
     let given = args.server_version.as_deref().map(str::parse::<Release>).transpose();
     let given = given.map_err(|message| Mistakes(vec![Mistake::new("--server-version", message)]))?;
-    let user = user(&args, asked.endpoint.as_ref())?;
-    let database = asked.endpoint.as_ref().map_or(0, |endpoint| endpoint.database);
-    let needs = Needs::of(&asked.wanted, database);
-    let mut server = match (given, &asked.endpoint) {
+    let target = asked.target.as_deref();
+    let user = user(&args, target.map(|target| &target.endpoint))?;
+    let mut needs = Needs::of(&asked.wanted, target.map_or(0, |target| target.endpoint.database));
+    if let Some(target) = target {
+        needs = needs.finding(target);
+    }
+    let mut server = match (given, target) {
         (Some(release), _) => Server::new(release, "as said by --server-version"),
-        (None, Some(endpoint)) => ask(endpoint, &needs).await.context("cannot ask the target")?,
+        (None, Some(target)) => ask(&target.endpoint, &needs).await.context("cannot ask the target")?,
         (None, None) => Server::new(
             Release::current(),
             "taken to be current; name yours with --target, or its version with --server-version",
         ),
     };
     let there = needs.only(|grant| server.release.knows(grant) && !server.absent.contains(&grant.command));
-    let rule = Rule::new(&user, there, asked.target.as_deref());
+    let rule = Rule::new(&user, there, target.map_or(Whose::All, Target::whose_keys));
+    server.notes.extend(target.and_then(of_sentinels));
     server.notes.extend(rule.care().map(str::to_owned));
     super::print(match args.format {
         Format::Text => text(&asked, &server, &rule),
@@ -83,8 +86,7 @@ fn asked(args: &AclArgs) -> anyhow::Result<Asked> {
         let target = plan.targets.values().next().context("a plan for a run has its target")?;
         return Ok(Asked {
             wanted: plan.jobs.iter().map(|job| Wanted::of(job)).collect(),
-            target: Some(target.id.clone()),
-            endpoint: Some(target.endpoint.clone()),
+            target: Some(Arc::clone(target)),
         });
     }
     let mut mistakes = Vec::new();
@@ -102,7 +104,7 @@ fn asked(args: &AclArgs) -> anyhow::Result<Asked> {
             kinds.sort_by_key(|kind| kind.name);
             kinds.dedup_by_key(|kind| kind.name);
             let wanted = kinds.into_iter().map(|kind| Wanted::with_defaults(kind, allowed)).collect();
-            return Ok(Asked { wanted, target: None, endpoint: None });
+            return Ok(Asked { wanted, target: None });
         }
         Ok(_) => {}
         Err(message) => mistakes.push(Mistake::new("--allow", message)),
@@ -123,7 +125,7 @@ fn user(args: &AclArgs, endpoint: Option<&Endpoint>) -> Result<String, Mistakes>
 
 /// Version and commands, as the server says. What it denies is taken from a table instead, and that is said.
 async fn ask(endpoint: &Endpoint, needs: &Needs) -> Result<Server, Failure> {
-    let (mut conn, _) = conn::connect(endpoint, "redprobe-acl").await?;
+    let (mut conn, _) = conn::connect(&endpoint.find().await?, "redprobe-acl").await?;
     let facts = match Info::ask(&mut conn, &["server"]).await {
         Ok(info) => info.server(),
         Err(failure) if failure.reason.is_refusal() => None,
@@ -158,6 +160,15 @@ async fn ask(endpoint: &Endpoint, needs: &Needs) -> Result<Server, Failure> {
         server.notes.push(note);
     }
     Ok(server)
+}
+
+/// What the sentinels' own users need, where the target has sentinels.
+fn of_sentinels(target: &Target) -> Option<String> {
+    let Address::Sentinel(sentinel) = &target.endpoint.address else { return None };
+    let commands = conn::GRANTS.iter().chain(&conn::SENTINEL).map(|grant| format!("+{}", grant.command));
+    let user = sentinel.sentinels.first().map_or("default", check::user);
+    let commands = commands.collect::<Vec<_>>().join(" ");
+    Some(format!("on the sentinels, which have users of their own, {user} needs {commands}"))
 }
 
 /// Those of `names` that the server does not have.
@@ -218,7 +229,7 @@ fn json(asked: &Asked, server: &Server, rule: &Rule) -> serde_json::Value {
             "known": server.known,
             "absent_commands": server.absent,
         },
-        "target": asked.target,
+        "target": asked.target.as_ref().map(|target| &target.name),
         "probes": probes.collect::<Vec<_>>(),
         "notes": server.notes,
     });

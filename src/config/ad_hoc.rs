@@ -22,7 +22,8 @@ use crate::{probe::ProbeKind, probes};
 pub struct RunRequest {
     /// Probe names, or `all`: every probe whose effect the target allows.
     pub probes: Vec<String>,
-    /// A configured target's name, or a URL; the only configured target where there is none.
+    /// A configured target's name, `name/node` for one node of it, or a URL; the only configured target where there is
+    /// none.
     pub target: Option<String>,
     /// `--allow`, as written.
     pub allow: Option<String>,
@@ -56,7 +57,13 @@ impl Plan {
         raw.jobs = with_settings(jobs, &set, &mut mistakes).into_iter().collect();
         let plan = resolve(raw, &env, request.quick, mistakes)
             .map_err(|mistakes| request.access.as_typed(as_typed(mistakes, &set)))?;
-        Ok(Self { file, ..plan })
+        Ok(Self { file, ..plan }.only_with_jobs())
+    }
+
+    /// Without the nodes that were not asked for.
+    fn only_with_jobs(mut self) -> Self {
+        self.targets.retain(|id, _| self.jobs.iter().any(|job| job.target.id == *id));
+        self
     }
 }
 
@@ -72,19 +79,22 @@ impl Plan {
         let mut raw = Raw::read(sources::load(file.as_deref(), env.clone())?, &mut mistakes);
         let (target, access) = (Some(target.to_owned()), access.clone());
         let request = RunRequest { target, access, ..RunRequest::default() };
-        if choose_target(&mut raw, &request, &mut mistakes).is_none() {
-            return Err(mistakes.0);
-        }
+        let Some(chosen) = choose_target(&mut raw, &request, &mut mistakes) else { return Err(mistakes.0) };
         raw.apps.clear();
         raw.jobs.clear();
         let plan = resolve(raw, &env, false, mistakes);
-        Ok(Self { file, ..plan.map_err(|mistakes| request.access.as_typed(mistakes))? })
+        let mut plan = Self { file, ..plan.map_err(|mistakes| request.access.as_typed(mistakes))? };
+        plan.targets.retain(|_, target| target.is_called(&chosen));
+        if plan.targets.is_empty() {
+            return Err(vec![Mistake::new("--target", format!("{chosen:?} names no node of the target"))]);
+        }
+        Ok(plan)
     }
 }
 
 type Jobs = Vec<(String, JobSettings)>;
 
-/// Leaves the chosen target alone in `raw`, and names it.
+/// Leaves the chosen target alone in `raw`, and names it, or the node of it that was asked for.
 fn choose_target(raw: &mut Raw, request: &RunRequest, mistakes: &mut Mistakes) -> Option<String> {
     let allow = match &request.allow {
         Some(text) => Some(mistakes.take("--allow", effect(text))?),
@@ -97,14 +107,17 @@ fn choose_target(raw: &mut Raw, request: &RunRequest, mistakes: &mut Mistakes) -
             raw.jobs.clear();
             (name, TargetSettings { url: url.clone(), allow: Effect::Touch, ..TargetSettings::default() })
         }
-        Some(name) => match raw.targets.remove(name) {
-            Some(settings) => (name.clone(), settings),
-            None => {
-                let message = unknown_target(name, raw);
-                mistakes.add("--target", message);
-                return None;
+        Some(id) => {
+            let name = id.split_once('/').map_or(id.as_str(), |(name, _node)| name);
+            match raw.targets.remove(name) {
+                Some(settings) => (name.to_owned(), settings),
+                None => {
+                    let message = unknown_target(id, raw);
+                    mistakes.add("--target", message);
+                    return None;
+                }
             }
-        },
+        }
         None if raw.targets.len() == 1 => raw.targets.pop_first()?,
         None => {
             let message = match raw.targets.len() {
@@ -122,7 +135,9 @@ fn choose_target(raw: &mut Raw, request: &RunRequest, mistakes: &mut Mistakes) -
     raw.targets.clear();
     raw.targets.insert(name.clone(), settings);
     keep_pools_on(&name, raw);
-    Some(name)
+    let asked =
+        request.target.as_ref().filter(|asked| asked.split_once('/').is_some_and(|(whole, _)| whole == name));
+    Some(asked.cloned().unwrap_or(name))
 }
 
 /// Pools of other targets are not looked at, so that the names of those are no mistake either.
@@ -168,20 +183,21 @@ fn url_name(url: &str) -> Result<String, String> {
 
 /// The jobs of the probes asked for: those configured for the target, or one of the probe's own.
 fn choose_jobs(raw: &Raw, target: &str, request: &RunRequest, mistakes: &mut Mistakes) -> Option<Jobs> {
-    let allowed = capped(raw.targets.get(target)?);
+    let name = target.split_once('/').map_or(target, |(name, _node)| name);
+    let allowed = capped(raw.targets.get(name)?);
     let timeout = humantime::parse_duration(&request.timeout)
         .map_err(|_| format!("{:?} is no duration; write one such as \"15m\"", request.timeout));
     let timeout = mistakes.take("--timeout", timeout).map(Span)?;
     let mut jobs = Jobs::new();
     for kind in kinds(&request.probes, allowed, mistakes) {
         if kind.effect > allowed {
-            let mend = mend(raw, target, kind.effect);
+            let mend = mend(raw, name, kind.effect);
             mistakes
                 .add(kind.name, format!("needs {}, and {target:?} allows {allowed}; {mend}", kind.effect));
             continue;
         }
         let configured = raw.jobs.iter().filter(|(_, job)| {
-            job.probe == kind.name && job.targets.iter().any(|name| name == target || name == "*")
+            job.probe == kind.name && job.targets.iter().any(|on| on == target || on == name || on == "*")
         });
         let mut found: Jobs = configured.map(|(name, job)| (name.clone(), job.clone())).collect();
         if found.is_empty() {
@@ -192,7 +208,10 @@ fn choose_jobs(raw: &Raw, target: &str, request: &RunRequest, mistakes: &mut Mis
             found.push((name, JobSettings { probe: kind.name.into(), ..JobSettings::default() }));
         }
         for (_, job) in &mut found {
-            job.targets = vec![target.to_owned()];
+            let of_node: Vec<_> =
+                job.targets.iter().filter(|on| on.starts_with(&format!("{name}/"))).cloned().collect();
+            let is_whole = job.targets.iter().all(|on| !of_node.contains(on)) || target != name;
+            job.targets = if is_whole { vec![target.to_owned()] } else { of_node };
             job.schedule = "manual".into();
             job.timeout = Some(timeout);
         }

@@ -63,8 +63,8 @@ pub(super) fn jobs(
     let mut seen: HashMap<(&'static str, String, String), String> = HashMap::new();
     for (name, settings) in raw {
         let path = format!("jobs.{name}");
-        let on = job_targets(&path, &settings, targets, mistakes);
         let kind = mistakes.take(format!("{path}.probe"), find_probe(&settings.probe));
+        let on = job_targets(&path, &settings, kind, targets, mistakes);
         for target in &on {
             kind.into_iter().for_each(|kind| check_effect(&path, kind, target, mistakes));
         }
@@ -211,6 +211,7 @@ fn limits(
 fn job_targets(
     path: &str,
     settings: &JobSettings,
+    kind: Option<&ProbeKind>,
     targets: &Targets,
     mistakes: &mut Mistakes,
 ) -> Vec<Arc<Target>> {
@@ -223,14 +224,20 @@ fn job_targets(
         if settings.targets.len() > 1 {
             mistakes.add(key, "\"*\" is every target already; leave out the other names");
         }
-        return targets.values().flatten().flatten().cloned().collect();
+        return targets
+            .values()
+            .flatten()
+            .flatten()
+            .filter(|target| can_run(kind, target))
+            .cloned()
+            .collect();
     }
     let mut found = BTreeMap::new();
     for (index, name) in settings.targets.iter().enumerate() {
         if settings.targets[..index].contains(name) {
             mistakes.add(&key, format!("{name:?} is named twice"));
         } else if let Some(Some(nodes)) = mistakes.take(&key, targets::find(targets, name)) {
-            for target in nodes {
+            for target in nodes.into_iter().filter(|target| can_run(kind, target) || target.id == *name) {
                 if let Some(twice) = found.insert(target.id.clone(), target) {
                     mistakes.add(&key, format!("{name:?} and another of the names mean {:?}", twice.id));
                 }
@@ -240,10 +247,23 @@ fn job_targets(
     found.into_values().collect()
 }
 
+/// Whether the probe has anything to do there: nothing writes to a replica, which is left out where all nodes are meant.
+fn can_run(kind: Option<&ProbeKind>, target: &Target) -> bool {
+    !target.is_replica() || kind.is_none_or(|kind| kind.effect == Effect::Observe)
+}
+
 /// Whether the target allows the probe.
 fn check_effect(path: &str, kind: &ProbeKind, target: &Target, mistakes: &mut Mistakes) {
     let Target { name, allow, .. } = target;
     let effect = kind.effect;
+    if !can_run(Some(kind), target) {
+        let message = format!(
+            "{} needs {effect}, and {:?} is a replica, which is only looked at",
+            kind.name, target.id
+        );
+        mistakes.add(format!("{path}.targets"), message);
+        return;
+    }
     if effect <= *allow {
         return;
     }

@@ -13,6 +13,7 @@ mod cron;
 mod de;
 mod default_file;
 mod jobs;
+mod nodes;
 pub mod plan;
 mod pools;
 mod raw;

@@ -2,7 +2,12 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use measure::{Effect, conn::Endpoint, report::ObjectiveDef};
+use measure::{
+    Effect,
+    conn::{Address, Endpoint, Role},
+    keys::Whose,
+    report::ObjectiveDef,
+};
 use secrecy::SecretString;
 
 use super::{CronTimes, Shard, settings::clients::DeclaredPool};
@@ -122,8 +127,10 @@ pub struct Target {
     pub name: String,
     /// Which node of the target: the label `node`. Empty where the target is one server.
     pub node: String,
-    /// How to reach it.
+    /// How to reach it. Where sentinels know that, it is to be found each time; see [`Endpoint::find`].
     pub endpoint: Endpoint,
+    /// Where it is a node of a cluster: all nodes of it that are configured, this one too.
+    pub cluster: Option<Arc<Vec<Endpoint>>>,
     /// `staging`, `production`, …
     pub environment: String,
     /// The greatest effect a probe may have here; never above Touch for `production`.
@@ -251,6 +258,24 @@ impl Target {
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         self.id == name || self.name == name
+    }
+
+    /// Whether it is a node of a cluster.
+    #[must_use]
+    pub const fn is_in_cluster(&self) -> bool {
+        self.cluster.is_some()
+    }
+
+    /// Whether it is the replica of a service that sentinels watch: nothing writes there.
+    #[must_use]
+    pub fn is_replica(&self) -> bool {
+        matches!(&self.endpoint.address, Address::Sentinel(sentinel) if sentinel.role == Role::Replica)
+    }
+
+    /// Whose keys its runs write.
+    #[must_use]
+    pub fn whose_keys(&self) -> Whose<'_> {
+        if self.is_in_cluster() { Whose::Cluster(&self.name) } else { Whose::Target(&self.name) }
     }
 
     /// Whether nothing above Touch runs here.

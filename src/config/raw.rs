@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use config::{Value, ValueKind};
-use measure::Effect;
+use measure::{Effect, conn::Role};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
@@ -95,6 +95,32 @@ settings! {
         /// Name that the server's certificate must be for, where it is not the URL's host.
         /// Example: `"redis.example.org"`
         server_name: Option<String> = None,
+        /// Sentinels that know where the server is, instead of `url`: `host[:port]` of each. The server is whatever they name.
+        /// Example: `["10.0.0.1:26379", "10.0.0.2:26379", "10.0.0.3:26379"]`
+        sentinels: Option<Vec<String>> = None,
+        /// What the sentinels call the master and its replicas.
+        /// Example: `"mymaster"`
+        sentinel_service: Option<String> = None,
+        /// Which servers of the service to watch, each a node of the target: master, replica (the first that is up).
+        /// Unless set: the master.
+        /// Example: `["master", "replica"]`
+        sentinel_roles: Option<Vec<Role>> = None,
+        /// ACL user on the sentinels, where they have users.
+        /// Example: `"prober"`
+        sentinel_username: Option<String> = None,
+        /// Password on the sentinels, where they have one.
+        /// Example: `"…"`
+        sentinel_password: Option<Secret> = None,
+        /// The same, from a file.
+        /// Example: `"/run/secrets/sentinel_password"`
+        sentinel_password_file: Option<PathBuf> = None,
+        /// Nodes of a cluster, instead of `url`: `host[:port]` of each by a name of your own, the label `node`.
+        /// Example: `{ a = "10.0.0.1:6379", b = "10.0.0.2:6379", c = "10.0.0.3:6379" }`
+        cluster_nodes: Option<BTreeMap<String, String>> = None,
+        /// Whether sentinels and nodes speak TLS; a `url` says it by `rediss://`.
+        tls: bool = false,
+        /// Database number behind sentinels; a `url` says it by `/1`.
+        database: u32 = 0,
         /// What it is part of. `production` never gets more than touch, whatever `allow` says.
         environment: String = "staging".into(),
         /// The greatest effect a probe may have: observe (read what the server says of itself), touch (own keys at a

@@ -9,10 +9,11 @@ use measure::{
 
 use super::{
     App, Mistakes, Target,
+    nodes::{self, Node},
     plan::PRODUCTION,
     pools::Pools,
     raw::{AppSettings, TargetSettings},
-    settings::Span,
+    settings::{Span, clients::DeclaredPool},
     sources, suggest, target_tls,
 };
 
@@ -39,9 +40,9 @@ pub(super) fn targets(
                 settings.allow
             ));
         }
-        let target = target(&name, settings, mistakes);
-        if target
-            .as_ref()
+        let nodes = target(&name, settings, &pools.on(&name), mistakes);
+        let first = nodes.as_ref().and_then(|nodes| nodes.first());
+        if first
             .is_some_and(|target| target.endpoint.username.is_some() && target.endpoint.password.is_none())
         {
             notes.push(format!(
@@ -49,13 +50,18 @@ pub(super) fn targets(
                  or password_file"
             ));
         }
-        let nodes = target.map(|target| vec![Arc::new(Target { pools: pools.on(&name), ..target })]);
         targets.insert(name, nodes);
     }
     targets
 }
 
-fn target(name: &str, settings: TargetSettings, mistakes: &mut Mistakes) -> Option<Target> {
+/// Each of its nodes; itself where it is one server.
+fn target(
+    name: &str,
+    settings: TargetSettings,
+    pools: &[Arc<DeclaredPool>],
+    mistakes: &mut Mistakes,
+) -> Option<Vec<Arc<Target>>> {
     let path = format!("targets.{name}");
     let before = mistakes.0.len();
     if settings.environment.trim().is_empty() {
@@ -75,23 +81,29 @@ fn target(name: &str, settings: TargetSettings, mistakes: &mut Mistakes) -> Opti
     let (environment, profile) = (settings.environment.clone(), settings.profile);
     let (max_keys, max_bytes, max_connections) =
         (settings.max_keys, settings.max_bytes.0, settings.max_connections);
-    let endpoint = endpoint(&path, settings, mistakes)?;
-    (mistakes.0.len() == before).then(|| Target {
-        id: Target::id_of(name, ""),
+    let nodes = nodes::nodes(&path, settings, mistakes)?;
+    if mistakes.0.len() > before {
+        return None;
+    }
+    let target = |node: Node| Target {
+        id: Target::id_of(name, &node.name),
         name: name.to_owned(),
-        node: String::new(),
-        endpoint,
-        environment,
+        node: node.name,
+        endpoint: node.endpoint,
+        cluster: node.cluster,
+        environment: environment.clone(),
         allow,
         profile,
         max_keys,
         max_bytes,
         max_connections,
-        pools: Vec::new(),
-    })
+        pools: pools.to_vec(),
+    };
+    Some(nodes.into_iter().map(|node| Arc::new(target(node))).collect())
 }
 
-fn endpoint(path: &str, settings: TargetSettings, mistakes: &mut Mistakes) -> Option<Endpoint> {
+/// The server at `url`.
+pub(super) fn endpoint(path: &str, settings: TargetSettings, mistakes: &mut Mistakes) -> Option<Endpoint> {
     let key = |name: &str| format!("{path}.{name}");
     let timeouts = [
         timeout(key("connect_timeout"), settings.connect_timeout, mistakes),

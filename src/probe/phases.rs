@@ -61,6 +61,10 @@ impl<'a> Phases<'a> {
             self.skip(phase, &Failure::new(Reason::Cancelled, "the run was stopped before it"));
             return Ok(false);
         }
+        if let Some(failure) = self.cx.only_looks.as_ref().filter(|_| !self.cx.allows(effect)) {
+            self.skip(phase, failure);
+            return Ok(false);
+        }
         if !self.cx.allows(effect) {
             let target = &self.cx.target;
             let message = format!(

@@ -87,7 +87,7 @@ impl PoolSet {
     /// `processes` pools without connections yet; `names` are those of size, in use and waiting in the timeline.
     #[must_use]
     pub fn new(cx: &ProbeCx, config: &PoolConfig, processes: usize, names: [&'static str; 3]) -> Self {
-        let pool = |_| Pool::new(config.clone(), &cx.target.endpoint, &cx.client_name);
+        let pool = |_| Pool::new(config.clone(), &cx.endpoint, &cx.client_name);
         Self { pools: (0..processes).map(pool).collect(), names }
     }
 

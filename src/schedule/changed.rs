@@ -6,6 +6,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use measure::{
     Failure, ProbeError, Reason,
+    conn::Endpoint,
     journal::{Changes, Journal, Origin, OwnKeys, Restored, Setting},
     keys::KeySpace,
     redis::aio::MultiplexedConnection,
@@ -21,13 +22,13 @@ use crate::{
 pub(super) fn none_yet(
     journal: &Journal,
     run: &str,
-    target: &Target,
+    (target, endpoint): (&Target, &Endpoint),
     keys: &KeySpace,
     deadline: SystemTime,
 ) -> Changes {
     let origin = Origin {
         target: target.id.clone(),
-        address: target.endpoint.address.to_string(),
+        address: endpoint.address.to_string(),
         run: run.to_owned(),
         // No key is written after the deadline.
         keys_gone_at: deadline + keys.ttl(),

@@ -11,6 +11,7 @@ use std::{
 };
 
 use measure::{
+    Failure, Reason,
     clock::{self, Instant},
     conn::{Address, Endpoint},
     keys::KeySpace,
@@ -18,7 +19,8 @@ use measure::{
     redis::aio::MultiplexedConnection,
 };
 
-use super::runlog::RunLog;
+use super::{runlog::RunLog, whereabouts};
+use crate::config::Target;
 
 /// Runs whose keys are remembered: the oldest give way, since their keys are the next to expire.
 const MOST: usize = 1_000;
@@ -76,21 +78,32 @@ impl Debts {
     /// Gives back the lease of an earlier run, which would keep the next one out. Another's stays.
     pub(super) async fn give_back_lease(&self, conn: &mut MultiplexedConnection) {
         let Some(lease) = self.owed().lease.take() else { return };
-        if lease.release(conn).await.is_err() {
-            self.owed().lease.get_or_insert(lease);
+        match lease.release(conn).await {
+            // In a cluster, its slot has gone to another node: it ends there by itself.
+            Ok(()) | Err(Failure { reason: Reason::Moved, .. }) => {}
+            Err(_later) => {
+                self.owed().lease.get_or_insert(lease);
+            }
         }
     }
 
     /// Puts back what it can.
-    pub(super) async fn pay(&self, endpoint: &Endpoint, conn: &mut MultiplexedConnection, log: &RunLog) {
+    pub(super) async fn pay(
+        &self,
+        target: &Target,
+        at: &Endpoint,
+        conn: &mut MultiplexedConnection,
+        log: &RunLog,
+    ) {
         self.give_back_lease(conn).await;
         let count = self.owed().keys.len();
         for _ in 0..count {
             let Some(mut debt) = self.owed().keys.pop_front() else { return };
-            if debt.server != server(endpoint) {
+            if debt.server != server(&target.endpoint) {
                 continue;
             }
-            match debt.keys.clean_up(conn).await {
+            let mut conn = Ok(conn.clone());
+            match whereabouts::clean_up(&debt.keys, target, at, &mut conn).await.result {
                 Ok(done) => {
                     log.note(format!("removed {} keys that an earlier run had left", done.keys_removed));
                 }

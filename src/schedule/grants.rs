@@ -104,8 +104,11 @@ async fn round(runner: &Runner, targets: Vec<Asked>) -> Vec<Asked> {
 }
 
 async fn one(place: &Place, (target, wanted): &Asked) -> Result<(), Failure> {
-    let needs = Needs::of(wanted, target.endpoint.database);
-    let asking = check::check(&target.endpoint, &target.id, &needs);
+    let needs = Needs::of(wanted, target.endpoint.database).finding(target);
+    let asking = async {
+        let endpoint = target.endpoint.find().await?;
+        check::check(&endpoint, target.whose_keys(), &needs).await
+    };
     let late = |_| Failure::new(Reason::Timeout, "no answer to ACL DRYRUN");
     let checked = tokio::time::timeout(PATIENCE, asking).await.map_err(late).flatten();
     let name = &target.id;

@@ -37,11 +37,11 @@ impl Guarded {
         mut conn: MultiplexedConnection,
     ) -> Result<(), ProbeError> {
         let holder = format!("{} on {}", cx.client_name, host_name());
-        self.lease = Some(Lease::acquire(&mut conn, &holder, LEASE).await?);
+        self.lease = Some(Lease::acquire(&mut conn, &cx.lease, &holder, LEASE).await?);
         self.conn = Some(conn);
         cx.log.note("the target's lease is taken");
         if cx.allowed >= Effect::Disrupt {
-            let watch = Watch::begin(&cx.target.endpoint, &cx.client_name).await?;
+            let watch = Watch::begin(&cx.endpoint, &cx.client_name).await?;
             if let blind @ [_, ..] = &watch.blind()[..] {
                 cx.log.note(format!("not watched, since the server does not tell: {}", blind.join("; ")));
             }
@@ -59,13 +59,19 @@ impl Guarded {
         let watching = async {
             match watch {
                 Some(watch) => watch.run(&cx.own_errors, &cx.keys).await,
-                None => Canary::watch(&cx.target.endpoint, &cx.client_name).await,
+                None => Canary::watch(&cx.endpoint, &cx.client_name).await,
             }
         };
-        ProbeError::Halted(tokio::select! {
+        let failure = tokio::select! {
             failure = watching => failure,
             failure = keep_lease(cx, conn, lease) => failure,
-        })
+        };
+        // The next run finds the right place by itself: nothing is wrong that should keep it out.
+        if is_elsewhere(&failure) && cx.allowed < Effect::Disrupt {
+            ProbeError::Failed(failure)
+        } else {
+            ProbeError::Halted(failure)
+        }
     }
 }
 
@@ -82,7 +88,13 @@ async fn keep_lease(cx: &ProbeCx, conn: &mut MultiplexedConnection, lease: &mut 
         }
         match lease.renew(conn).await {
             Ok(()) => held_until = clock::now() + LEASE,
-            Err(failure) if failure.reason == Reason::Lease || clock::now() >= held_until => return failure,
+            Err(failure)
+                if failure.reason == Reason::Lease
+                    || is_elsewhere(&failure)
+                    || clock::now() >= held_until =>
+            {
+                return failure;
+            }
             // A server too busy to answer in time is the canary's matter; a connection that ended is not the lease's end.
             Err(failure) => {
                 cx.log.note(format!("the lease could not be renewed, trying again: {failure}"));
@@ -92,6 +104,11 @@ async fn keep_lease(cx: &ProbeCx, conn: &mut MultiplexedConnection, lease: &mut 
             }
         }
     }
+}
+
+/// Whether the server is not the one any more that the run was to be on: a failover, or a moved slot.
+fn is_elsewhere(failure: &Failure) -> bool {
+    matches!(failure.reason, Reason::Moved | Reason::Readonly)
 }
 
 fn host_name() -> String {

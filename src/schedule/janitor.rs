@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::task::AbortOnDropHandle;
 use ulid::Ulid;
 
-use super::{locks::LockFile, runlog::RunLog, runner::Runner};
+use super::{locks::LockFile, runlog::RunLog, runner::Runner, whereabouts};
 use crate::config::{Plan, Target};
 
 /// From one sweep of a target to the next, and to another try where it could not be done.
@@ -103,7 +103,8 @@ fn take_due(rounds: &mut Rounds, plan: &Plan) -> Vec<(Arc<Target>, Round)> {
     rounds.retain(|name, _| plan.targets.contains_key(name));
     let now = clock::now();
     let mut due = Vec::new();
-    for target in plan.targets.values().filter(|target| target.allow >= Effect::Load) {
+    for target in plan.targets.values().filter(|target| target.allow >= Effect::Load && !target.is_replica())
+    {
         let round = rounds.remove(&target.id).unwrap_or_else(|| first(&plan.state_dir, target));
         if round.due <= now {
             due.push((Arc::clone(target), round));
@@ -141,10 +142,14 @@ impl Sweep<'_> {
         let enter = place.lock.enter(Effect::Touch, Effect::Touch, slots);
         let Ok(_permit) = tokio::time::timeout(PATIENCE, enter).await else { return (from, AGAIN) };
         let swept = async {
-            let (mut conn, _) = conn::connect(&self.target.endpoint, "redprobe-janitor").await?;
+            let spot = whereabouts::find(self.target, &place.kept, self.runner.peers()).await?;
+            if let Some(failure) = spot.only_looks {
+                return Err(ProbeError::Skipped(failure));
+            }
+            let (mut conn, _) = conn::connect(&spot.endpoint, "redprobe-janitor").await?;
             Preflight { effect: Effect::Touch, connections: 0, bytes: 0 }.check(&mut conn).await?;
-            place.debts.pay(&self.target.endpoint, &mut conn, &RunLog::default()).await;
-            self.sweep(&mut conn, from).await
+            place.debts.pay(self.target, &spot.endpoint, &mut conn, &RunLog::default()).await;
+            self.sweep(&mut conn, &spot.lease, from).await
         };
         match swept.await {
             Ok(found) => {
@@ -173,8 +178,13 @@ impl Sweep<'_> {
         }
     }
 
-    async fn sweep(&self, conn: &mut MultiplexedConnection, from: u64) -> Result<Leftovers, ProbeError> {
-        let holder = lease::holder(conn).await?.unwrap_or_default();
+    async fn sweep(
+        &self,
+        conn: &mut MultiplexedConnection,
+        lease: &str,
+        from: u64,
+    ) -> Result<Leftovers, ProbeError> {
+        let holder = lease::holder(conn, lease).await?.unwrap_or_default();
         let running: Vec<_> = self.runner.running().into_iter().map(|run| run.id).collect();
         let now = clock::wall();
         let is_over = |probe: &str, run: &str| {
@@ -184,7 +194,7 @@ impl Sweep<'_> {
             // The lease of a killed run holds on for a while; whoever else has it goes on.
             self.dead == Some(run) || (!holder.contains(run) && is_past(run, self.timeout(probe), now))
         };
-        Ok(keys::leftovers(conn, &self.target.id, from, is_over).await?)
+        Ok(keys::leftovers(conn, self.target.whose_keys(), from, is_over).await?)
     }
 
     /// The longest that a run of this probe here may take.

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use measure::{
     Failure, Reason,
     clock::{self, Instant},
-    conn::{self, Endpoint},
+    conn::{self, Address, Endpoint},
     facts::{Info, ServerFacts},
     redis::{self, aio::MultiplexedConnection},
 };
@@ -26,6 +26,7 @@ const FRESH: Duration = Duration::from_secs(60);
 pub struct KeptConnection(Arc<tokio::sync::Mutex<Option<Kept>>>);
 
 struct Kept {
+    address: Address,
     conn: MultiplexedConnection,
     /// Finished once the server has closed it.
     ending: AbortHandle,
@@ -35,14 +36,16 @@ struct Kept {
 }
 
 impl KeptConnection {
-    /// The connection, opened where there is none. Who comes while it is being opened waits for it.
+    /// The connection, opened where there is none to this server. Who comes while it is being opened waits for it.
     ///
     /// # Errors
     /// With the reason for which it could not be opened.
     pub async fn get(&self, endpoint: &Endpoint) -> Result<MultiplexedConnection, Failure> {
         let mut slot = self.0.lock().await;
         slot.take_if(|kept| {
-            kept.ending.is_finished() || (endpoint.tls.is_some() && kept.opened.elapsed() > FRESH)
+            kept.ending.is_finished()
+                || kept.address != endpoint.address
+                || (endpoint.tls.is_some() && kept.opened.elapsed() > FRESH)
         });
         if let Some(kept) = slot.as_mut() {
             match kept.check().await {
@@ -58,8 +61,8 @@ impl KeptConnection {
         }
         let (mut conn, _, ending) = conn::connect_watched(endpoint, "redprobe-observer").await?;
         let server = ask(&mut conn).await;
-        let now = clock::now();
-        *slot = Some(Kept { conn: conn.clone(), ending, server, opened: now, used: now });
+        let (now, address) = (clock::now(), endpoint.address.clone());
+        *slot = Some(Kept { address, conn: conn.clone(), ending, server, opened: now, used: now });
         Ok(conn)
     }
 

@@ -35,6 +35,7 @@ mod runlog;
 #[cfg(test)]
 mod testing;
 mod timetable;
+mod whereabouts;
 
 /// Fired cron expressions that may wait to be seen.
 const FIRED: usize = 256;

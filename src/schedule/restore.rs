@@ -16,10 +16,11 @@ use std::{
 
 use futures_util::future::join_all;
 use measure::{
-    Failure, ProbeError, Reason, conn,
+    Failure, ProbeError, Reason,
+    conn::{self, Address, Endpoint},
     facts::Info,
     journal::{Damaged, Entry, Journal, JournalError, Open, OwnKeys, Restored},
-    keys,
+    keys::{self, Whose},
     redis::aio::MultiplexedConnection,
 };
 use tokio::{sync::Notify, time::Instant};
@@ -247,11 +248,17 @@ impl Restorer {
         outcome.damaged = found.damaged;
         let under_way = |entry| Attempt { entry, target: None, fate: EntryFate::UnderWay };
         outcome.attempts.extend(found.live.into_iter().map(under_way));
-        // By target, in the order found: the newest first.
-        let mut work: BTreeMap<usize, Vec<Open>> = BTreeMap::new();
+        // By target and server, in the order found: the newest first.
+        let mut work: BTreeMap<(usize, String), Vec<Open>> = BTreeMap::new();
         for open in found.open {
             match which(targets, among, &open.entry) {
-                Some(target) => work.entry(target).or_default().push(open),
+                Some(target) => {
+                    let server = match &targets[target].endpoint.address {
+                        Address::Sentinel(_) => open.entry.address.clone(),
+                        _ => String::new(),
+                    };
+                    work.entry((target, server)).or_default().push(open);
+                }
                 None => outcome.attempts.push(Attempt {
                     entry: open.entry,
                     target: None,
@@ -259,7 +266,7 @@ impl Restorer {
                 }),
             }
         }
-        let tries = work.into_iter().map(|(target, open)| try_target(&targets[target], open, bound));
+        let tries = work.into_iter().map(|((target, _), open)| try_target(&targets[target], open, bound));
         outcome.attempts.extend(join_all(tries).await.into_iter().flatten());
         outcome
     }
@@ -296,12 +303,27 @@ impl Restorer {
 /// The target that an entry names: a candidate, whose server is asked who it is where the name is another's.
 fn which(targets: &[Arc<Target>], among: Among, entry: &Entry) -> Option<usize> {
     let at = |target: &Target| target.endpoint.address.to_string() == entry.address;
+    // Where sentinels say, the changed server may be another one than the one they name today.
+    let was_at = |target: &Target| at(target) || matches!(target.endpoint.address, Address::Sentinel(_));
     match among {
         Among::Chosen => (!targets.is_empty()).then_some(0),
         Among::Configured => targets
             .iter()
-            .position(|target| target.id == entry.target && at(target))
+            .position(|target| target.id == entry.target && was_at(target))
             .or_else(|| targets.iter().position(|target| at(target))),
+    }
+}
+
+/// The server that was changed, with the target's login: where sentinels say where that is, it is the one that the entry
+/// names, whatever it is to the service now.
+async fn changed(target: &Target, entry: &Entry) -> Result<Endpoint, Failure> {
+    match &target.endpoint.address {
+        Address::Sentinel(_) if entry.target == target.id => {
+            let named = Endpoint::parse(&format!("redis://{}", entry.address));
+            let named = named.map_err(|why| Failure::new(Reason::Other, format!("its address {why}")))?;
+            Ok(target.endpoint.at(named.address))
+        }
+        _ => target.endpoint.find().await,
     }
 }
 
@@ -309,20 +331,27 @@ fn which(targets: &[Arc<Target>], among: Among, entry: &Entry) -> Option<usize> 
 async fn try_target(target: &Target, open: Vec<Open>, bound: Duration) -> Vec<Attempt> {
     let end = Instant::now() + bound;
     let late = || Failure::new(Reason::Timeout, format!("not done after {} s", bound.as_secs_f64()));
-    let connecting = conn::connect(&target.endpoint, "redprobe-restore");
-    let mut connected = match tokio::time::timeout_at(end, connecting).await {
-        Ok(connected) => connected.map(|(conn, _)| conn),
-        Err(_elapsed) => Err(late()),
+    let connecting = async {
+        let first = open.first().map(|open| &open.entry);
+        let endpoint = match first {
+            Some(entry) => changed(target, entry).await?,
+            None => target.endpoint.find().await?,
+        };
+        let (conn, _) = conn::connect(&endpoint, "redprobe-restore").await?;
+        Ok((conn, endpoint.address))
     };
+    let mut connected = tokio::time::timeout_at(end, connecting).await.unwrap_or_else(|_elapsed| Err(late()));
     let mut attempts = Vec::new();
     for open in open {
         let fate = match &mut connected {
             Err(failure) => EntryFate::Failed(failure.clone()),
-            Ok(conn) => match tokio::time::timeout_at(end, put_back(conn, target, &open, end)).await {
-                Ok(Ok(fate)) => fate,
-                Ok(Err(failure)) => EntryFate::Failed(failure),
-                Err(_elapsed) => EntryFate::Failed(late()),
-            },
+            Ok(connected) => {
+                match tokio::time::timeout_at(end, put_back(connected, target, &open, end)).await {
+                    Ok(Ok(fate)) => fate,
+                    Ok(Err(failure)) => EntryFate::Failed(failure),
+                    Err(_elapsed) => EntryFate::Failed(late()),
+                }
+            }
         };
         if let EntryFate::Failed(failure) = &fate
             && failure.reason.is_broken_connection()
@@ -336,13 +365,13 @@ async fn try_target(target: &Target, open: Vec<Open>, bound: Duration) -> Vec<At
 }
 
 async fn put_back(
-    conn: &mut MultiplexedConnection,
+    (conn, at): &mut (MultiplexedConnection, Address),
     target: &Target,
     open: &Open,
     end: Instant,
 ) -> Result<EntryFate, Failure> {
     let Entry { target: name, address, run, server_run_id, .. } = &open.entry;
-    let same_address = target.endpoint.address.to_string() == *address;
+    let same_address = at.to_string() == *address;
     // Addresses and names come to mean other servers; what a server calls itself does not.
     if !(same_address && target.id == *name) {
         let info = Info::ask(conn, &["server"]).await?;
@@ -357,14 +386,24 @@ async fn put_back(
             // Keys of the dead run may be what takes the memory.
             Err(failure) if failure.reason == Reason::Precondition && Instant::now() + LOOK_AGAIN < end => {
                 if keys == OwnKeys::MayBeThere {
-                    keys::remove_run(conn, name, run).await?;
-                    keys = OwnKeys::Gone;
+                    match keys::remove_run(conn, whose(target, name), run).await {
+                        Ok(_) => keys = OwnKeys::Gone,
+                        // It follows another master now, which has the keys and whose keys go by their TTL.
+                        Err(failure) if failure.reason == Reason::Readonly => {}
+                        Err(failure) => return Err(failure),
+                    }
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
             Err(failure) => return Err(failure),
         }
     }
+}
+
+/// Whose keys the entry's run has written: the target may have another name by now.
+fn whose<'a>(target: &Target, id: &'a str) -> Whose<'a> {
+    let name = id.split_once('/').map_or(id, |(name, _)| name);
+    if target.is_in_cluster() { Whose::Cluster(name) } else { Whose::Target(name) }
 }
 
 impl fmt::Debug for Restorer {

@@ -12,6 +12,7 @@ use measure::{
     journal::Journal,
     keys::{CleanUp, KeyBudget, KeySpace},
     load::{Control, Progress},
+    redis::aio::MultiplexedConnection,
     report::{Doubt, Report},
 };
 use tokio::sync::watch;
@@ -25,6 +26,7 @@ use super::{
     kept::ask,
     record::{Finished, panicked},
     runlog::RunLog,
+    whereabouts::{self, Peers, Spot},
 };
 use crate::{config::Job, probe::ProbeCx, selfwatch::SelfWatch};
 
@@ -40,6 +42,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const WATCH_TELLS: Duration = Duration::from_millis(1_500);
 /// How much longer than the run its keys may live: clean-up and a slow server included.
 const KEYS_OUTLIVE: Duration = Duration::from_secs(300);
+/// Why a run is cancelled.
+const STOPPING: &str = "redprobe is stopping, or the target left the configuration";
+
 /// What one run needs to know.
 pub(super) struct Run<'a> {
     pub(super) id: &'a str,
@@ -55,6 +60,8 @@ pub(super) struct Run<'a> {
     pub(super) journal: &'a Journal,
     /// What may end it from outside, and where it says that it must not begin again.
     pub(super) halts: &'a Halts,
+    /// Which nodes of their clusters targets have.
+    pub(super) peers: &'a Peers,
 }
 
 impl Run<'_> {
@@ -62,7 +69,14 @@ impl Run<'_> {
     pub(super) async fn carry_out(self, watch: &SelfWatch) -> Finished {
         let (started_at, began) = (clock::wall(), clock::now());
         let window = watch.begin();
-        let cx = self.context(began + self.timeout);
+        let cx = match self.find().await {
+            Ok(spot) => self.context(spot, began + self.timeout),
+            Err(error) => {
+                let error = self.admission.place.grants.explain(self.job, error);
+                self.log.note(format!("did not begin: {error}"));
+                return Finished { took: began.elapsed(), ..Finished::without_run(started_at, error) };
+            }
+        };
         let mut guarded = Guarded::default();
         let mut result = self.bounded(&cx, &mut guarded).await;
         let took = began.elapsed();
@@ -98,16 +112,43 @@ impl Run<'_> {
         true
     }
 
-    fn context(&self, deadline: Instant) -> ProbeCx {
+    /// Where the server is now, and whether the probe can do with what is possible there.
+    async fn find(&self) -> Result<Spot, ProbeError> {
+        let (target, place) = (&self.job.target, &self.admission.place);
+        let finding = tokio::time::timeout(self.timeout, whereabouts::find(target, &place.kept, self.peers));
+        let found = tokio::select! {
+            biased;
+            () = place.cancel.cancelled() => return Err(ProbeError::failed(Reason::Cancelled, STOPPING)),
+            found = finding => found,
+        };
+        let late =
+            |_| Failure::new(Reason::Deadline, format!("{} is not found yet", target.endpoint.address));
+        let spot = found.map_err(late).flatten()?;
+        match &spot.only_looks {
+            Some(failure) if self.job.kind().effect > Effect::Observe => {
+                Err(ProbeError::Skipped(failure.clone()))
+            }
+            _ => Ok(spot),
+        }
+    }
+
+    fn context(&self, spot: Spot, deadline: Instant) -> ProbeCx {
         let (target, probe) = (&self.job.target, self.job.kind().name);
         let budget = KeyBudget { keys: target.max_keys, bytes: target.max_bytes };
-        let keys = KeySpace::new(&target.id, probe, self.id, self.timeout + KEYS_OUTLIVE, budget);
+        let allowed = spot.cap(self.admission.allowed);
+        let keys = KeySpace::new(spot.tag, probe, self.id, self.timeout + KEYS_OUTLIVE, budget);
         let ends_by = clock::wall() + self.timeout;
+        if spot.endpoint.address != target.endpoint.address {
+            self.log.note(format!("{} is {}", target.endpoint.address, spot.endpoint.address));
+        }
         ProbeCx {
             run_id: self.id.to_owned(),
             target: Arc::clone(target),
-            allowed: self.admission.allowed,
-            settings: changed::none_yet(self.journal, self.id, target, &keys, ends_by),
+            allowed,
+            settings: changed::none_yet(self.journal, self.id, (target, &spot.endpoint), &keys, ends_by),
+            endpoint: spot.endpoint,
+            lease: spot.lease,
+            only_looks: spot.only_looks,
             keys,
             control: Control {
                 kill: CancellationToken::new(),
@@ -189,9 +230,8 @@ impl Run<'_> {
 
     /// Returns when the run is told to stop.
     async fn cancelled(&self, cx: &ProbeCx) -> ProbeError {
-        let message = "redprobe is stopping, or the target left the configuration";
         tokio::select! {
-            () = self.admission.place.cancel.cancelled() => ProbeError::failed(Reason::Cancelled, message),
+            () = self.admission.place.cancel.cancelled() => ProbeError::failed(Reason::Cancelled, STOPPING),
             failure = self.halts.stopped(self.job, cx.allowed), if cx.allowed >= Effect::Load => {
                 ProbeError::Halted(failure)
             }
@@ -279,19 +319,24 @@ impl Run<'_> {
             return Ok(CleanUp::default());
         }
         // The run's connections may hang or be in the middle of a reply.
-        let mut conn = match conn::connect(&cx.target.endpoint, &cx.client_name).await {
-            Ok((conn, _)) => conn,
-            Err(failure) if owes => return Err(failure),
-            Err(_later) => return Ok(CleanUp::default()),
+        let mut conn = conn::connect(&cx.endpoint, &cx.client_name).await.map(|(conn, _)| conn);
+        let cleaned = match (&conn, cx.keys.is_untouched()) {
+            (Err(_later), _) if !owes => return Ok(CleanUp::default()),
+            (_, true) => Ok(CleanUp::default()),
+            (_, false) => self.remove_keys(cx, &mut conn, guarded, result).await,
         };
-        let cleaned =
-            if cx.keys.is_untouched() { Ok(CleanUp::default()) } else { cx.keys.clean_up(&mut conn).await };
+        let mut conn = match conn {
+            Ok(conn) => conn,
+            // The server is gone, and its successor has been asked instead.
+            Err(_gone) if cleaned.is_ok() && cx.settings.pending().is_empty() => return cleaned,
+            Err(failure) => return Err(failure),
+        };
         if cleaned.as_ref().is_err_and(is_unreachable) {
             return cleaned;
         }
         changed::restore(cx, &mut conn, cleaned.as_ref().is_ok_and(|done| done.left_over == 0)).await?;
         if pays {
-            debts.pay(&cx.target.endpoint, &mut conn, self.log).await;
+            debts.pay(&cx.target, &cx.endpoint, &mut conn, self.log).await;
         }
         // The lease last: who takes it next finds a server that is as it was.
         if let Some(lease) = &guarded.lease {
@@ -306,12 +351,46 @@ impl Run<'_> {
             let failure = Failure::new(Reason::Restarted, "the server restarted during the run");
             let halted = cx.allowed >= Effect::Disrupt || matches!(result, Err(ProbeError::Halted(_)));
             let restarted = if halted { ProbeError::Halted(failure) } else { ProbeError::Failed(failure) };
-            // The figures are of two servers: shown, and not judged.
-            if let Ok(report) = std::mem::replace(result, Err(restarted)) {
-                guarded.partial = Some(report);
-            }
+            void(result, restarted, guarded);
         }
         cleaned
+    }
+
+    /// Removes the run's keys, wherever they are by now. Where that is another server, the figures are of two.
+    async fn remove_keys(
+        &self,
+        cx: &ProbeCx,
+        conn: &mut Result<MultiplexedConnection, Failure>,
+        guarded: &mut Guarded,
+        result: &mut Result<Report, ProbeError>,
+    ) -> Result<CleanUp, Failure> {
+        let cleaned = whereabouts::clean_up(&cx.keys, &cx.target, &cx.endpoint, conn).await;
+        if let Some(endpoint) = &cleaned.moved_to {
+            let (from, to) = (&cx.endpoint.address, &endpoint.address);
+            self.log.note(format!("the run's keys have gone from {from} to {to}, and are removed there"));
+            let moved = match cx.keys.slot() {
+                Some(slot) => {
+                    let message = format!("slot {slot} went from {from} to {to} during the run");
+                    ProbeError::failed(Reason::Moved, message)
+                }
+                None => {
+                    let message =
+                        format!("a failover during the run: {} is {to} now", cx.target.endpoint.address);
+                    ProbeError::failed(Reason::Readonly, message)
+                }
+            };
+            if result.is_ok() {
+                void(result, moved, guarded);
+            }
+        }
+        cleaned.result
+    }
+}
+
+/// The figures are of two servers: shown, and not judged.
+fn void(result: &mut Result<Report, ProbeError>, why: ProbeError, guarded: &mut Guarded) {
+    if let Ok(report) = std::mem::replace(result, Err(why)) {
+        guarded.partial = Some(report);
     }
 }
 

@@ -34,6 +34,7 @@ use super::{
     restore::Restorer,
     run::Run,
     runlog::Scrub,
+    whereabouts::Peers,
 };
 pub use super::{kept::KeptConnection, runlog::RunLog};
 use crate::{
@@ -91,6 +92,7 @@ pub struct Runner {
     hurry: CancellationToken,
     left_over: AtomicU64,
     grants: Mutex<Option<AbortOnDropHandle<()>>>,
+    peers: Peers,
 }
 
 impl Runner {
@@ -99,6 +101,7 @@ impl Runner {
     pub fn new(plan: &Plan, sinks: Arc<Sinks>) -> Arc<Self> {
         let restorer = Restorer::new(Journal::of(&plan.state_dir), Arc::clone(&sinks));
         Arc::new(Self {
+            peers: Peers::new(Arc::clone(&sinks)),
             watch: SelfWatch::start(Arc::clone(&sinks)),
             halts: Halts::start(plan.state_dir.clone(), Arc::clone(&sinks)),
             sinks,
@@ -189,6 +192,7 @@ impl Runner {
     /// passwords and certificates may have changed.
     pub async fn apply(&self, plan: &Plan, patience: Duration) {
         self.restorer.apply(plan.all_targets().cloned());
+        self.peers.forget();
         // Runs that hold a slot of the old ones finish with it.
         *lock(&self.slots) = Arc::new(Semaphore::new(plan.limits.concurrent_load));
         let gone: Vec<_> = {
@@ -280,8 +284,8 @@ impl Runner {
             let (progress, receiver) = watch::channel(Progress::default());
             let _listed = self.list(id, job, receiver, &log);
             let (hurry, journal, halts) = (&self.hurry, self.restorer.journal(), &self.halts);
-            let run =
-                Run { id, job, log: &log, admission: &admission, timeout, progress, hurry, journal, halts };
+            let (log, admission, peers) = (&log, &admission, &self.peers);
+            let run = Run { id, job, log, admission, timeout, progress, hurry, journal, halts, peers };
             Ok(run.carry_out(&self.watch).await)
         });
         let finished = match work.catch_unwind().await {
@@ -314,6 +318,10 @@ impl Runner {
             Trigger::Scrape { .. } => self.sinks.history.push(Arc::clone(record)),
             Trigger::Schedule | Trigger::Manual => self.sinks.publish(record),
         }
+    }
+
+    pub(super) const fn peers(&self) -> &Peers {
+        &self.peers
     }
 
     pub(super) fn place(&self, target: &str) -> Arc<Place> {

@@ -46,6 +46,7 @@ pub(crate) fn target(name: &str, allow: Effect) -> Arc<Target> {
         name: name.to_owned(),
         node: String::new(),
         endpoint: Endpoint::parse("redis://127.0.0.1:1").expect("a URL"),
+        cluster: None,
         environment: String::new(),
         allow,
         profile: Profile::default(),

@@ -5,7 +5,7 @@ use super::*;
 async fn other_machine(bench: &Bench) -> (measure::redis::aio::MultiplexedConnection, Lease) {
     let endpoint = Endpoint::parse(&bench.redis.url()).expect("a URL");
     let (mut conn, _) = conn::connect(&endpoint, "other").await.expect("it answers");
-    let lease = Lease::acquire(&mut conn, "another machine", Duration::from_secs(60)).await;
+    let lease = Lease::acquire(&mut conn, KEY, "another machine", Duration::from_secs(60)).await;
     let lease = lease.expect("it is free");
     (conn, lease)
 }

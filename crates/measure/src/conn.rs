@@ -4,9 +4,11 @@
 //! One way in for all: the redis crate's connections here, and the raw streams of [`crate::wire`]. What is sent over a
 //! connection afterwards does not belong here.
 
+pub mod cluster;
 mod endpoint;
 mod login;
 mod password;
+mod sentinel;
 mod stream;
 mod tls;
 
@@ -18,6 +20,7 @@ use tokio::task::AbortHandle;
 pub use self::{
     endpoint::{Address, Endpoint},
     password::{Password, read_secret},
+    sentinel::{Role, SENTINEL, Sentinel, VERIFY},
     stream::Stream,
     tls::{Tls, TlsExpiry, TlsFiles, TlsMistakes},
 };

@@ -10,6 +10,7 @@ mod remains;
 mod scan;
 mod streams;
 mod sweep;
+mod tag;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
@@ -25,6 +26,7 @@ pub use self::{
     range::KeyRange,
     remains::remove_run,
     sweep::{Leftovers, SCAN, leftovers},
+    tag::{Tag, Whose},
 };
 use crate::{
     error::{Failure, ProbeError, Reason},
@@ -58,7 +60,7 @@ pub struct KeySpace {
 
 #[derive(Debug)]
 struct Inner {
-    target: String,
+    tag: Tag,
     prefix: String,
     ttl: Duration,
     budget: KeyBudget,
@@ -104,13 +106,14 @@ const BATCH: u64 = 500;
 const BATCH_BYTES: u64 = 4 << 20;
 
 impl KeySpace {
-    /// The key space of one run: `redprobe:{<target>}:<probe>:<run>:`. `ttl` is set by every write: the run's deadline
+    /// The key space of one run: `redprobe:{<tag>}:<probe>:<run>:`. `ttl` is set by every write: the run's deadline
     /// and some minutes.
     #[must_use]
-    pub fn new(target: &str, probe: &str, run: &str, ttl: Duration, budget: KeyBudget) -> Self {
-        let prefix = format!("{}{probe}:{run}:", prefix_of(target));
+    pub fn new(tag: impl Into<Tag>, probe: &str, run: &str, ttl: Duration, budget: KeyBudget) -> Self {
+        let tag = tag.into();
+        let prefix = format!("{}{probe}:{run}:", tag.prefix());
         let (account, sealed) = (Mutex::default(), Arc::default());
-        Self { inner: Arc::new(Inner { target: target.to_owned(), prefix, ttl, budget, account, sealed }) }
+        Self { inner: Arc::new(Inner { tag, prefix, ttl, budget, account, sealed }) }
     }
 
     /// Sets `count` numbered keys of `value_size` bytes apart under `group`, within the budget. Counts against it for
@@ -143,12 +146,18 @@ impl KeySpace {
         if wanted <= limit {
             return Ok(());
         }
-        let target = &self.inner.target;
+        let target = self.inner.tag.target();
         let message = format!(
             "the run would need {wanted} {of}, and targets.{target}.{setting} allows {limit}: raise it to at least \
              {wanted}, or make the probe's settings smaller"
         );
         Err(ProbeError::skipped(Reason::Precondition, message))
+    }
+
+    /// The slot of all its keys; `None` outside of a cluster.
+    #[must_use]
+    pub fn slot(&self) -> Option<u16> {
+        self.inner.tag.slot()
     }
 
     /// How long its keys live at the most.
@@ -212,17 +221,6 @@ impl KeySpace {
     fn account(&self) -> MutexGuard<'_, Account> {
         self.inner.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The pattern of the keys of `target`, or of every target, as `SCAN` and ACL rules take it.
-#[must_use]
-pub fn pattern(target: Option<&str>) -> String {
-    format!("{}*", prefix_of(target.unwrap_or("*")))
-}
-
-/// `redprobe:{<target>}:`. The braces keep all keys of a target in one slot of a cluster.
-fn prefix_of(target: &str) -> String {
-    format!("{PREFIX}{{{target}}}:")
 }
 
 #[cfg(test)]

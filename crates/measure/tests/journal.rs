@@ -9,7 +9,7 @@ use measure::{
     ProbeError, Reason,
     conn::{self, Endpoint},
     journal::{Changes, Journal, Origin, OwnKeys},
-    lease::Lease,
+    lease::{self, Lease},
     redis::aio::MultiplexedConnection,
 };
 use tempfile::TempDir;
@@ -136,8 +136,9 @@ async fn what_another_redprobe_has_changed_is_no_conflict_before_it_is_done() {
     dead.change(&mut conn, &wanted()).await.unwrap();
     drop(dead);
     // On another machine: its journal is its own, and what it finds it takes for the first values.
-    let lease =
-        Lease::acquire(&mut conn, "redprobe-x-01OTHER on there", Duration::from_secs(60)).await.unwrap();
+    let lease = Lease::acquire(&mut conn, lease::KEY, "redprobe-x-01OTHER on there", Duration::from_secs(60))
+        .await
+        .unwrap();
     let elsewhere = TempDir::new().unwrap();
     let theirs =
         Changes::new(Journal::of(elsewhere.path()), Origin { run: "01OTHER".into(), ..bench.origin() });

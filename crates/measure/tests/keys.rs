@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use measure::{
     Failure, OwnErrors, ProbeError, Reason,
-    keys::{CleanUp, KeyBudget, KeySpace, leftovers, remove_run},
+    keys::{CleanUp, KeyBudget, KeySpace, Whose, leftovers, remove_run},
     redis,
 };
 use testkit::RedisServer;
@@ -143,13 +143,15 @@ async fn removes_what_dead_runs_left_and_nothing_that_only_looks_like_it() {
     assert_eq!(server.cli(&["EVAL", script, "0"]), "");
     let mut conn = connect(&server).await;
     let found =
-        leftovers(&mut conn, "staging", 0, |probe, run| probe == "test" && run == "dead").await.unwrap();
+        leftovers(&mut conn, Whose::Target("staging"), 0, |probe, run| probe == "test" && run == "dead")
+            .await
+            .unwrap();
     assert_eq!((found.removed, found.left, found.next), (700, 0, None));
     assert!(similar.iter().all(|key| server.cli(&["EXISTS", key]) == "1"));
     assert_eq!(server.cli(&["DBSIZE"]), (5 + 1 + similar.len() + 5_000 + 1).to_string());
     let stats = server.cli(&["INFO", "commandstats"]);
     assert!(!stats.contains("cmdstat_keys"), "{stats}");
-    let found = leftovers(&mut conn, "nobody", 0, |_, _| true).await.unwrap();
+    let found = leftovers(&mut conn, Whose::Target("nobody"), 0, |_, _| true).await.unwrap();
     assert_eq!((found.removed, found.left), (0, 0));
 }
 
@@ -162,10 +164,10 @@ async fn a_target_whose_name_is_a_pattern_has_no_other_ones_keys() {
     write(&server, &own, 3, 3).await;
     write(&server, &other, 3, 3).await;
     let mut conn = connect(&server).await;
-    let found = leftovers(&mut conn, name, 0, |_, _| true).await.unwrap();
+    let found = leftovers(&mut conn, Whose::Target(name), 0, |_, _| true).await.unwrap();
     assert_eq!((found.removed, found.left), (3, 0));
     write(&server, &own, 2, 2).await;
-    assert_eq!(remove_run(&mut conn, name, "dead").await.unwrap(), 2);
+    assert_eq!(remove_run(&mut conn, Whose::Target(name), "dead").await.unwrap(), 2);
     assert_eq!(server.cli(&["DBSIZE"]), "4", "the other three and a foreign one");
 }
 
@@ -178,7 +180,7 @@ async fn a_big_database_is_looked_at_in_parts() {
     let mut conn = connect(&server).await;
     let (mut from, mut removed, mut parts) = (Some(0), 0, 0);
     while let Some(cursor) = from {
-        let found = leftovers(&mut conn, "staging", cursor, |_, _| true).await.unwrap();
+        let found = leftovers(&mut conn, Whose::Target("staging"), cursor, |_, _| true).await.unwrap();
         (from, removed, parts) = (found.next, removed + found.removed, parts + 1);
     }
     assert_eq!((removed, parts), (100, 2));
@@ -191,7 +193,7 @@ async fn leftovers_that_may_not_be_removed_are_counted() {
     server.ok(&["ACL", "SETUSER", "poor", "on", ">x", "~redprobe:*", "+scan", "+exists"]);
     let url = server.url().replace("://", "://poor:x@");
     let (mut conn, _) = measure::conn::connect(&endpoint(&url), "test").await.unwrap();
-    let found = leftovers(&mut conn, "staging", 0, |_, _| true).await.unwrap();
+    let found = leftovers(&mut conn, Whose::Target("staging"), 0, |_, _| true).await.unwrap();
     assert_eq!((found.removed, found.left), (0, 7));
     assert_eq!(found.refused.unwrap().reason, Reason::Denied);
 }

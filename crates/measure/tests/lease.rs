@@ -22,8 +22,8 @@ async fn users(server: &RedisServer) -> [MultiplexedConnection; 2] {
 async fn is_held_renewed_and_given_back() {
     let server = RedisServer::start();
     for mut conn in users(&server).await {
-        let mut lease = Lease::acquire(&mut conn, "host-a pid 1", TTL).await.unwrap();
-        let error = Lease::acquire(&mut conn, "host-b", TTL).await.unwrap_err();
+        let mut lease = Lease::acquire(&mut conn, KEY, "host-a pid 1", TTL).await.unwrap();
+        let error = Lease::acquire(&mut conn, KEY, "host-b", TTL).await.unwrap_err();
         let ProbeError::Skipped(failure) = error else { panic!("{error:?}") };
         assert_eq!(failure.reason, Reason::Lease);
         assert!(failure.message.contains("host-a pid 1 holds the lease of this server"), "{failure}");
@@ -40,12 +40,12 @@ async fn is_held_renewed_and_given_back() {
 async fn a_lost_lease_is_neither_renewed_nor_taken_from_its_holder() {
     let server = RedisServer::start();
     for mut conn in users(&server).await {
-        let mut lost = Lease::acquire(&mut conn, "host-a", TTL).await.unwrap();
+        let mut lost = Lease::acquire(&mut conn, KEY, "host-a", TTL).await.unwrap();
         assert_eq!(server.cli(&["DEL", KEY]), "1");
         assert_eq!(lost.renew(&mut conn).await.unwrap_err().reason, Reason::Lease);
         assert!(server.keys().is_empty());
 
-        let held = Lease::acquire(&mut conn, "host-b", TTL).await.unwrap();
+        let held = Lease::acquire(&mut conn, KEY, "host-b", TTL).await.unwrap();
         assert_eq!(server.cli(&["PEXPIRE", KEY, "20000"]), "1");
         assert_eq!(lost.renew(&mut conn).await.unwrap_err().reason, Reason::Lease);
         assert!(server.cli(&["PTTL", KEY]).parse::<u64>().unwrap() <= 20_000);

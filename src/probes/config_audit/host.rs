@@ -67,6 +67,7 @@ pub(super) fn read(endpoint: &Endpoint, info: Option<&Info>, dir: Option<&str>) 
 fn find(endpoint: &Endpoint, info: Option<&Info>) -> Option<PathBuf> {
     let here = match &endpoint.address {
         Address::Unix(_) => true,
+        Address::Sentinel(_) => false,
         Address::Tcp(host, _) => {
             host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
         }

@@ -173,14 +173,14 @@ impl Probe for ConfigAudit {
         let before = self.memory.of(&cx.target.id);
         let wall = clock::unix_seconds(clock::wall());
         let known = before.as_ref().map(|before| before.denied.clone()).unwrap_or_default().at(wall);
-        let user = cx.target.endpoint.username.as_deref().unwrap_or("default");
+        let user = cx.endpoint.username.as_deref().unwrap_or("default");
         let answers = ask::ask(&mut conn, user, known).await?;
         if let (Err(denied), Err(_)) = (&answers.info, &answers.config) {
             let message =
                 format!("{denied}; neither may it use CONFIG GET, so that nothing is left to audit");
             return Err(ProbeError::failed(Reason::Denied, message));
         }
-        let host = host::read(&cx.target.endpoint, answers.info.as_ref().ok(), answers.setting("dir"));
+        let host = host::read(&cx.endpoint, answers.info.as_ref().ok(), answers.setting("dir"));
         let pools = &cx.target.pools;
         let connections = pools.iter().map(|pool| pool.capacity()).fold(0, u64::saturating_add);
         let around = Around {

@@ -120,7 +120,7 @@ impl<'a> Pressure<'a> {
     /// Where the policy will have to act: keeps the lease of the server out of its way, without which the run is over.
     pub(super) async fn keep_lease(&mut self) -> Result<(), ProbeError> {
         if self.plan.is_above_limit() && self.plan.policy.takes() != Takes::Nothing {
-            freshen(&mut self.conn, self.cx.keys.ttl() + LEASE_OUTLIVES).await?;
+            freshen(&mut self.conn, &self.cx.lease, self.cx.keys.ttl() + LEASE_OUTLIVES).await?;
         }
         Ok(())
     }

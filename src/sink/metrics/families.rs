@@ -76,6 +76,8 @@ pub(crate) mod target {
         gauge UNRESTORED_SETTINGS = "redprobe_unrestored_settings";
         /// Own keys that runs could not remove: a later run will, or their TTL.
         gauge LEFTOVER_KEYS = "redprobe_leftover_keys";
+        /// Nodes of the cluster, as this one of them sees it, that the target does not name: nobody watches those.
+        gauge UNNAMED_NODES = "redprobe_cluster_unnamed_nodes";
         /// Whether anything on the target is halted (1) until somebody allows it again, or nothing (0).
         gauge HALTED = "redprobe_halted";
         /// When the target's certificate expires; absent without TLS, and until it has been seen.

@@ -192,6 +192,15 @@ impl Metrics {
         }
     }
 
+    /// How many nodes of a target's cluster are not named in the configuration, as one of its nodes says.
+    pub fn unnamed_nodes(&self, target: &str, nodes: u64) {
+        if let Some(series) =
+            self.state().targets.get_mut(target).filter(|series| series.unnamed_nodes != Some(nodes))
+        {
+            Arc::make_mut(series).unnamed_nodes = Some(nodes);
+        }
+    }
+
     /// How many settings of a target were changed and are not put back. For a target that is not in the plan too, as long
     /// as there are any: somebody has to know.
     pub fn unrestored(&self, target: &str, settings: u64) {

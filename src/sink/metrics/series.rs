@@ -66,6 +66,7 @@ pub(super) struct TargetSeries {
     pub(super) halted: bool,
     pub(super) unrestored: u64,
     pub(super) tls: TlsExpiry,
+    pub(super) unnamed_nodes: Option<u64>,
     /// Boxed: a node of the map has room for eleven, most targets have two or three.
     jobs: BTreeMap<(&'static str, Arc<str>), Box<JobSeries>>,
 }
@@ -80,6 +81,7 @@ impl TargetSeries {
             halted: false,
             unrestored: 0,
             tls: TlsExpiry::default(),
+            unnamed_nodes: None,
             jobs: BTreeMap::new(),
         }
     }
@@ -141,6 +143,9 @@ impl TargetSeries {
         }
         out.set(&target::LEFTOVER_KEYS, &self.owner, [], self.left_over as f64);
         out.set(&target::HALTED, &self.owner, [], f64::from(u8::from(self.halted)));
+        if let Some(nodes) = self.unnamed_nodes {
+            out.set(&target::UNNAMED_NODES, &self.owner, [], nodes as f64);
+        }
         out.set(&target::UNRESTORED_SETTINGS, &self.owner, [], self.unrestored as f64);
         certificates::show(self.tls, &self.owner, out);
         for series in self.jobs.values() {

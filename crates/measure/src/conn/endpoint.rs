@@ -1,11 +1,12 @@
 //! Where a server is and how to log in: what a URL says, checked. Opening it belongs to [`super::open_stream`].
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::{Password, Tls};
+use super::{Password, Sentinel, Tls};
+use crate::error::Failure;
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum Address {
     Tcp(String, u16),
     /// A unix socket.
     Unix(PathBuf),
+    /// Wherever the sentinels say: to be found with [`Endpoint::find`] before each use, since it changes.
+    Sentinel(Arc<Sentinel>),
 }
 
 impl fmt::Display for Address {
@@ -22,6 +25,7 @@ impl fmt::Display for Address {
             Address::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
             Address::Tcp(host, port) => write!(f, "{host}:{port}"),
             Address::Unix(path) => write!(f, "{}", path.display()),
+            Address::Sentinel(sentinel) => write!(f, "{sentinel}"),
         }
     }
 }
@@ -88,7 +92,29 @@ impl Endpoint {
         read(&parsed)
     }
 
-    fn at(address: Address) -> Self {
+    /// The same login at another address: a node that discovery found, say.
+    #[must_use]
+    pub fn at(&self, address: Address) -> Self {
+        let tls = self.tls.clone().map(|tls| match &address {
+            Address::Tcp(host, _) => tls.for_host(host),
+            Address::Unix(_) | Address::Sentinel(_) => tls,
+        });
+        Self { address, tls, ..self.clone() }
+    }
+
+    /// Where it is now. What does not change is at hand; sentinels are asked, and the server they name whether it has
+    /// the role (see [`Sentinel`]).
+    ///
+    /// # Errors
+    /// Where no sentinel knows, or nobody whom they name has the role.
+    pub async fn find(&self) -> Result<Self, Failure> {
+        match &self.address {
+            Address::Tcp(..) | Address::Unix(_) => Ok(self.clone()),
+            Address::Sentinel(sentinel) => sentinel.find(self).await,
+        }
+    }
+
+    fn new(address: Address) -> Self {
         Self {
             address,
             tls: None,
@@ -112,7 +138,7 @@ fn read_tcp(url: &Url) -> Result<Endpoint, String> {
         Some(host) => decode(&host.to_string(), "host")?,
         None => return Err("names no host".into()),
     };
-    let mut endpoint = Endpoint::at(Address::Tcp(host.clone(), url.port().unwrap_or(DEFAULT_PORT)));
+    let mut endpoint = Endpoint::new(Address::Tcp(host.clone(), url.port().unwrap_or(DEFAULT_PORT)));
     if url.port() == Some(0) {
         return Err("has the port 0: expected 1 to 65535".into());
     }
@@ -135,7 +161,7 @@ fn read_unix(url: &Url) -> Result<Endpoint, String> {
     if path.len() < 2 {
         return Err("names no socket: expected unix:///path/to/socket".into());
     }
-    let mut endpoint = Endpoint::at(Address::Unix(path.into()));
+    let mut endpoint = Endpoint::new(Address::Unix(path.into()));
     for (key, value) in url.query_pairs() {
         match key.as_ref() {
             "db" => endpoint.database = database(&value)?,

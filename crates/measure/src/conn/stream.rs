@@ -164,6 +164,9 @@ pub(super) async fn open(endpoint: &Endpoint) -> Result<(Stream, ConnectTimes, O
             return Ok((Stream::Unix(stream), times, None));
         }
         Address::Tcp(host, port) => (host.as_str(), *port),
+        Address::Sentinel(_) => {
+            return Err(Failure::new(Reason::Other, format!("{} was not found first", endpoint.address)));
+        }
     };
     let addresses = resolve(host, port, limit).await?;
     let resolved = clock::now();

@@ -158,7 +158,7 @@ async fn restore(
 /// A redprobe on another machine that has changed these settings since takes what our dead run made of them for their
 /// first values, and gives them back as such: then they are still ours to put back.
 async fn nobody_else_runs(conn: &mut MultiplexedConnection, entry: &Entry) -> Result<(), Failure> {
-    let holder = match lease::holder(conn).await {
+    let holder = match lease::holder_anywhere(conn).await {
         Err(failure) if failure.reason == Reason::Denied => None,
         holder => holder?,
     };

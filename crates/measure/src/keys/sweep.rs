@@ -6,8 +6,9 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 
 use super::{
-    BATCH, prefix_of,
-    scan::{Scan, literally},
+    BATCH,
+    scan::Scan,
+    tag::{Whose, by_tag},
 };
 use crate::{
     error::{Failure, Reason},
@@ -80,26 +81,23 @@ pub struct Leftovers {
     pub next: Option<u64>,
 }
 
-/// Removes the own keys of `target` whose run is over: those under its prefix of which `is_over` says so, by probe and run. Looks
-/// at 200,000 keys at the most, at 100,000 a second, beginning at `from` (0 at first): a bigger database takes several
+/// Removes the keys of `whose` runs are over: those of which `is_over` says so, by probe and run. Looks at 200,000 keys at the most, at 100,000 a second, beginning at `from` (0 at first): a bigger database takes several
 /// parts, between which others have their turn.
 ///
 /// # Errors
 /// When the server refuses SCAN or goes away.
 pub async fn leftovers(
     conn: &mut MultiplexedConnection,
-    target: &str,
+    whose: Whose<'_>,
     from: u64,
     is_over: impl Fn(&str, &str) -> bool,
 ) -> Result<Leftovers, Failure> {
-    let prefix = prefix_of(target);
-    let pattern = format!("{}*", literally(&prefix));
     // `<probe>:<run>:…` after the prefix. What is shaped otherwise was not written by a run.
     let is_dead = |key: &str| {
-        let parts: Option<Vec<&str>> = key.strip_prefix(&prefix).map(|rest| rest.splitn(3, ':').collect());
+        let parts: Option<Vec<&str>> = whose.rest(key).map(|rest| rest.splitn(3, ':').collect());
         parts.is_some_and(|parts| parts.len() == 3 && is_over(parts[0], parts[1]))
     };
-    let mut scan = Scan::new(pattern, PAUSE).from(from);
+    let mut scan = Scan::new(whose.pattern(), PAUSE).from(from);
     let mut dead = Vec::new();
     while scan.calls() < CALLS {
         let Some(keys) = scan.next(conn).await? else { break };
@@ -112,10 +110,12 @@ pub async fn leftovers(
     dead.sort_unstable();
     dead.dedup();
     let mut sweep = Sweep::new(conn);
-    for batch in dead.chunks(BATCH as usize) {
-        let (removed, left) = sweep.batch(batch).await?;
-        found.removed += removed;
-        found.left += left;
+    for keys in by_tag(dead) {
+        for batch in keys.chunks(BATCH as usize) {
+            let (removed, left) = sweep.batch(batch).await?;
+            found.removed += removed;
+            found.left += left;
+        }
     }
     found.refused = sweep.refused;
     Ok(found)
