@@ -101,7 +101,7 @@ fn starved() -> Report {
 
 /// Two targets; every outcome, and every family that a run can fill.
 fn full() -> Metrics {
-    let (staging, bare) = (target("staging"), target("bare"));
+    let (staging, bare) = (target("staging"), target("orders/a"));
     let (health, starvation, variant) =
         (job(&HEALTH, &staging, ""), job(&STARVATION, &staging, ""), job(&STARVATION, &staging, "small"));
     let manual = scheduled(&STARVATION, &bare, "", Schedule::Manual);
@@ -121,6 +121,7 @@ fn full() -> Metrics {
     metrics.start_lateness(Duration::from_secs(11));
     metrics.event_loop_lag(Duration::from_micros(80));
     metrics.http().answered(200);
+    metrics.unnamed_nodes("orders/a", 2);
     metrics
 }
 
@@ -244,7 +245,7 @@ fn exposition_and_catalogue_agree() {
             .unwrap_or_else(|| panic!("{name} is not in the catalogue"));
         missing.remove(family.name);
         for label in labels.split("\",").filter_map(|part| part.split_once('=')).map(|(label, _)| label) {
-            let common = ["target", "probe", "variant", "le"].contains(&label);
+            let common = ["target", "node", "probe", "variant", "le"].contains(&label);
             assert!(common || family.labels.contains(&label), "{name} has a label {label:?}");
         }
     }

@@ -24,6 +24,7 @@ use crate::{
 mod by_hand;
 mod child;
 mod crash;
+mod failover;
 mod run;
 mod start;
 

@@ -101,9 +101,9 @@ fn a_master_that_dies_or_hangs_is_left_for_its_successor() {
         await_passes(&daemon, ("health", "cache"), 0, 1);
         let before = watched.named(0);
         if hang {
-            watched.servers[0].pause()
+            watched.servers[0].pause();
         } else {
-            watched.servers[0].kill()
+            watched.servers[0].kill();
         }
         let new = watched.await_master_other_than(&before);
         let runs = outcomes(&daemon, "health", "cache").len();
