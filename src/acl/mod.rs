@@ -6,9 +6,7 @@
 use std::collections::BTreeMap;
 
 use measure::{
-    CANARY, Effect, Grant, PREFLIGHT, WATCH,
-    conn::{self, Address},
-    facts, journal,
+    CANARY, Effect, Grant, PREFLIGHT, WATCH, conn, facts, journal,
     keys::{self, Whose},
     lease,
 };
@@ -114,7 +112,7 @@ impl Needs {
         if target.is_in_cluster() {
             self.add("finding slots", [&conn::cluster::NODES]);
         }
-        if matches!(target.endpoint.address, Address::Sentinel(_)) {
+        if target.is_behind_sentinels() {
             self.add("finding the server", [&conn::VERIFY]);
         }
         self

@@ -266,6 +266,12 @@ impl Target {
         self.cluster.is_some()
     }
 
+    /// Whether sentinels say where it is.
+    #[must_use]
+    pub const fn is_behind_sentinels(&self) -> bool {
+        matches!(self.endpoint.address, Address::Sentinel(_))
+    }
+
     /// Whether it is the replica of a service that sentinels watch: nothing writes there.
     #[must_use]
     pub fn is_replica(&self) -> bool {

@@ -8,6 +8,7 @@ use std::{
     collections::VecDeque,
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use measure::{
@@ -34,6 +35,20 @@ struct Owed {
     /// One at the most: who cannot take the lease owes none.
     lease: Option<Lease>,
     keys: VecDeque<Debt>,
+    /// Keys that were removed just now from a master that may be about to be replaced.
+    recent: VecDeque<Recent>,
+}
+
+/// For so long a master may go on taking writes that its successor does not get: until the sentinels have seen the other
+/// one's promotion, and told it.
+const UNTOLD: Duration = Duration::from_secs(60);
+/// Runs remembered for that.
+const MOST_RECENT: usize = 100;
+
+struct Recent {
+    at: Address,
+    keys: KeySpace,
+    until: Instant,
 }
 
 /// The keys of one run, and the server that they are on: a reload may send the target elsewhere.
@@ -59,6 +74,30 @@ impl Debts {
                 owed.keys.pop_front();
             }
         }
+    }
+
+    /// Remembers keys that were removed from the master at `at`: where another one is found there soon, which was promoted
+    /// before that, they are owed all the same.
+    pub(super) fn remember(&self, at: &Endpoint, keys: &KeySpace) {
+        let (at, keys, until) = (at.address.clone(), keys.clone(), clock::now() + UNTOLD);
+        let recent = &mut self.owed().recent;
+        recent.push_back(Recent { at, keys, until });
+        if recent.len() > MOST_RECENT {
+            recent.pop_front();
+        }
+    }
+
+    /// The target's server is found at `now`.
+    pub(super) fn found(&self, endpoint: &Endpoint, now: &Endpoint) {
+        let mut owed = self.owed();
+        let (mut recent, time) = (std::mem::take(&mut owed.recent), clock::now());
+        recent.retain(|one| one.until > time);
+        while let Some(at) = recent.iter().position(|one| one.at != now.address) {
+            let Some(Recent { keys, .. }) = recent.remove(at) else { break };
+            let until = time + keys.ttl();
+            owed.keys.push_back(Debt { server: server(endpoint), keys, count: 0, until });
+        }
+        owed.recent = recent;
     }
 
     /// Whether there are any.

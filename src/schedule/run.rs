@@ -124,6 +124,7 @@ impl Run<'_> {
         let late =
             |_| Failure::new(Reason::Deadline, format!("{} is not found yet", target.endpoint.address));
         let spot = found.map_err(late).flatten()?;
+        place.debts.found(&target.endpoint, &spot.endpoint);
         match &spot.only_looks {
             Some(failure) if self.job.kind().effect > Effect::Observe => {
                 Err(ProbeError::Skipped(failure.clone()))
@@ -301,7 +302,11 @@ impl Run<'_> {
             tracing::warn!(probe, target, run = self.id, left_over, %failure, "clean-up failed");
             done
         });
-        self.admission.place.debts.add(&cx.target.endpoint, guarded.lease.take(), &cx.keys, done.left_over);
+        let debts = &self.admission.place.debts;
+        debts.add(&cx.target.endpoint, guarded.lease.take(), &cx.keys, done.left_over);
+        if cx.target.is_behind_sentinels() && !cx.keys.is_untouched() {
+            debts.remember(&cx.endpoint, &cx.keys);
+        }
         done
     }
 
