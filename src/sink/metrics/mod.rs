@@ -31,6 +31,7 @@ use crate::config::{Job, Plan};
 
 mod certificates;
 mod families;
+mod reasons;
 mod render;
 mod series;
 

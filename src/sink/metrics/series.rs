@@ -20,6 +20,7 @@ use measure::{
 use super::{
     certificates,
     families::{job, target},
+    reasons::Reasons,
     render::{Exposition, Owner},
 };
 use crate::{
@@ -35,26 +36,6 @@ const OBJECTIVE: &str = "objective";
 
 /// Runs missed in a row from which a job is overdue: one may have met another run, or a moment when it had to wait.
 const OVERDUE: u64 = 2;
-
-/// Counts by reason. Those seeded are there from the start, so that `rate()` sees the first one too; all forty of them
-/// for every job would be more series than the results themselves, so the rarer ones appear with their first event.
-#[derive(Debug, Clone, Default)]
-struct Reasons(Vec<(&'static str, u64)>);
-
-impl Reasons {
-    fn seed(&mut self, reasons: &[&'static str]) {
-        for reason in reasons {
-            self.add(reason, 0);
-        }
-    }
-
-    fn add(&mut self, reason: &'static str, count: u64) {
-        match self.0.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, total)) => *total += count,
-            None => self.0.push((reason, count)),
-        }
-    }
-}
 
 /// One target and its jobs.
 #[derive(Debug, Clone)]
