@@ -98,13 +98,21 @@ impl Daemon {
     /// # Panics
     /// Where it ends instead, with its log.
     pub(crate) fn await_ready(&mut self) {
+        self.await_listening();
+        let ready = poll_until(PATIENCE, || self.get("/-/ready").status == 200);
+        assert!(ready, "it is not ready; its log:\n{}", self.log());
+    }
+
+    /// Waits until it listens, for one that does not answer everybody.
+    ///
+    /// # Panics
+    /// Where it ends instead, with its log.
+    pub(crate) fn await_listening(&mut self) {
         let listens = poll_until(PATIENCE, || {
             self.address = self.address.or_else(|| self.find_address());
             self.address.is_some() || self.has_ended()
         });
         assert!(listens && self.address.is_some(), "it does not listen; its log:\n{}", self.log());
-        let ready = poll_until(PATIENCE, || self.get("/-/ready").status == 200);
-        assert!(ready, "it is not ready; its log:\n{}", self.log());
     }
 
     fn find_address(&self) -> Option<SocketAddr> {
