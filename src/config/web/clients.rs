@@ -14,7 +14,13 @@ use rustls::{
 };
 use x509_parser::{extensions::GeneralName, prelude::FromDer};
 
-use super::{super::suggest, Findings, files::Files, pem::Pem, table::Table};
+use super::{
+    super::suggest,
+    Findings,
+    files::Files,
+    pem::Pem,
+    table::{Table, shown},
+};
 
 /// What is asked of clients; Go's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,7 +77,7 @@ impl Asked {
             known.ok_or_else(|| {
                 let names = TYPES.map(|(name, _)| name);
                 let hint = suggest::one_of(text, &names);
-                format!("{text:?} is unknown; write RequireAndVerifyClientCert, or leave it out{hint}")
+                format!("{} is unknown; write RequireAndVerifyClientCert, or leave it out{hint}", shown(text))
             })
         });
         let given = auth.is_some();

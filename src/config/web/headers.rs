@@ -2,7 +2,12 @@
 
 use axum::http::{HeaderName, HeaderValue};
 
-use super::{super::suggest, Findings, node::Node, table::Table};
+use super::{
+    super::suggest,
+    Findings,
+    node::Node,
+    table::{Table, shown},
+};
 
 /// Each header with the values that it may have; any where none are named. As exporter-toolkit has them.
 const ALLOWED: [(&str, &[&str]); 5] = [
@@ -38,13 +43,13 @@ fn header(name: &str, node: &Node) -> Result<Option<(HeaderName, HeaderValue)>, 
         other => return Err(format!("expected text, found {}", other.kind())),
     };
     if !values.is_empty() && !values.contains(&value) {
-        return Err(format!("{value:?} is not allowed; write {}", values.join(" or ")));
+        return Err(format!("{} is not allowed; write {}", shown(value), values.join(" or ")));
     }
     if value.is_empty() {
         return Ok(None);
     }
     let value = HeaderValue::from_str(value)
-        .map_err(|_| format!("{value:?} cannot be sent: it has line breaks or control characters"))?;
+        .map_err(|_| "cannot be sent: it has line breaks or control characters".to_owned())?;
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "is no name of a header")?;
     Ok(Some((name, value)))
 }

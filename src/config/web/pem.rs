@@ -1,10 +1,12 @@
 //! A PEM text of the web configuration file: under its key, or in the file that `…_file` names.
 
-use std::path::PathBuf;
-
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-use super::{Findings, files::Files, table::Table};
+use super::{
+    Findings,
+    files::Files,
+    table::{Table, shown},
+};
 
 /// Where a PEM text is.
 pub(super) struct Pem {
@@ -28,6 +30,12 @@ impl Pem {
         }
         match (inline, file) {
             (Some(text), _) => Some(Self { key: table.key(name), place: Place::Inline(text) }),
+            (None, Some(file)) if file.contains("-----BEGIN") => {
+                let message =
+                    format!("is a PEM text, not the name of a file (value not shown); it belongs in {name}");
+                found.refuse(table.key(&file_key), message);
+                None
+            }
             (None, Some(file)) => Some(Self { key: table.key(&file_key), place: Place::File(file) }),
             (None, None) => None,
         }
@@ -56,7 +64,7 @@ impl Pem {
         match &self.place {
             Place::Inline(_) => result,
             Place::File(name) => {
-                result.map_err(|message| format!("{}: {message}", PathBuf::from(name).display()))
+                result.map_err(|message| format!("{}: {message}", shown(name).trim_matches('"')))
             }
         }
     }

@@ -11,7 +11,7 @@ use super::{
     super::suggest,
     Findings,
     names::{self, HTTP2_NEEDS, Known, VERSIONS},
-    table::Table,
+    table::{Table, shown},
 };
 
 /// What is spoken.
@@ -82,7 +82,10 @@ fn version(table: &mut Table, name: &str, unless: usize, found: &mut Findings) -
     let Some(text) = table.text(name, found) else { return unless };
     VERSIONS.iter().position(|version| *version == text).unwrap_or_else(|| {
         let hint = suggest::one_of(&text, &VERSIONS);
-        found.refuse(table.key(name), format!("{text:?} is no TLS version; write TLS12 or TLS13{hint}"));
+        found.refuse(
+            table.key(name),
+            format!("{} is no TLS version; write TLS12 or TLS13{hint}", shown(&text)),
+        );
         unless
     })
 }
@@ -103,7 +106,7 @@ fn known<T>(
             Some(Known::Cannot) => cannot.push(name.as_str()),
             None => {
                 let hint = suggest::one_of(name, all);
-                found.refuse(key, format!("{name:?} is no {thing}{hint}"));
+                found.refuse(key, format!("{} is no {thing}{hint}", shown(name)));
             }
         }
     }

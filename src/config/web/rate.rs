@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Findings, RateLimit, table::Table};
+use super::{
+    Findings, RateLimit,
+    table::{Table, shown},
+};
 
 /// A burst above this limits nothing.
 const LARGEST_BURST: u32 = 1_000_000_000;
@@ -13,7 +16,7 @@ pub(super) fn read(mut table: Table, found: &mut Findings) -> Option<RateLimit> 
     let interval = interval.and_then(|read| read.map_err(|message| found.refuse(interval_key, message)).ok());
     let burst = table.text("burst", found).map(|text| match text.parse() {
         Ok(burst) if burst <= LARGEST_BURST => Ok(burst),
-        _ => Err(format!("{text:?} is no number of requests; write 0 to {LARGEST_BURST}")),
+        _ => Err(format!("{} is no number of requests; write 0 to {LARGEST_BURST}", shown(&text))),
     });
     let burst = burst.and_then(|read| read.map_err(|message| found.refuse(&burst_key, message)).ok());
     table.end(&["interval", "burst"], found);
@@ -30,7 +33,10 @@ pub(super) fn read(mut table: Table, found: &mut Findings) -> Option<RateLimit> 
 /// A duration as Go writes it: `1s`, `1m30s`, `1.5h`, `500ms`, `10us`; 0 needs no unit.
 fn duration(text: &str) -> Result<Duration, String> {
     go_duration(text).ok_or_else(|| {
-        format!("{text:?} is no time between two requests; write a number and its unit such as 100ms or 1s, or 0 for no limit")
+        format!(
+            "{} is no time between two requests; write a number and its unit such as 100ms or 1s, or 0 for no limit",
+            shown(text)
+        )
     })
 }
 

@@ -4,6 +4,13 @@
 
 use super::{super::suggest, Findings, node::Node};
 
+/// A value for a message, in quotes. What looks like no name may have slipped from the line below, and be a secret.
+pub(super) fn shown(value: &str) -> String {
+    const LONGEST: usize = 100;
+    let looks_like_a_name = value.len() <= LONGEST && !value.contains(char::is_whitespace);
+    if looks_like_a_name { format!("{value:?}") } else { "this value (not shown)".to_owned() }
+}
+
 /// The keys of one table that were not taken yet.
 pub(super) struct Table {
     path: String,

@@ -8,6 +8,8 @@ use std::{
     process::Command,
 };
 
+use proptest::prelude::*;
+use redprobe::config::web::WebConfig;
 use tempfile::TempDir;
 use testkit::{Authority, Identity};
 
@@ -174,4 +176,30 @@ fn promtool_agrees() {
         judged += 1;
     }
     assert!(judged > 60, "only {judged} files were judged");
+}
+
+proptest! {
+    /// Fixtures cut and joined anywhere, with a secret where values go: rules or mistakes, no panic, nothing shown.
+    #[test]
+    fn damaged_files_are_refused_or_read(
+        (first, second) in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+        (head, tail) in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+    ) {
+        static TEXTS: std::sync::LazyLock<Vec<String>> = std::sync::LazyLock::new(|| {
+            let files = fixtures("good").into_iter().chain(fixtures("bad"));
+            files.map(|file| fs::read_to_string(file).expect("it can be read").replace("@HASH@", SECRET)).collect()
+        });
+        let (first, second) = (first.get(&TEXTS), second.get(&TEXTS));
+        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+        let (first, second) = (lines(first), lines(second));
+        let head = &first[..head.index(first.len() + 1)];
+        let tail = &second[tail.index(second.len() + 1)..];
+        let text = [head, tail].concat().join("\n");
+        if let Err(mistakes) = WebConfig::parse(&text, Path::new("/nowhere")) {
+            prop_assert!(!mistakes.is_empty());
+            for mistake in mistakes {
+                prop_assert!(!mistake.message.contains(SECRET), "{mistake} in\n{text}");
+            }
+        }
+    }
 }
