@@ -3,7 +3,10 @@
 use std::fs;
 
 use rustls::pki_types::CertificateDer;
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{
     super::get,
@@ -84,11 +87,15 @@ async fn tls_can_be_added_and_not_taken_away() {
     let client = server.client();
     assert_eq!(get(server.address, "/metrics").await.status, 200);
     let mut open = TcpStream::connect(server.address).await.expect("it listens");
+    open.write_all(b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it is taken");
+    let mut head = [0; 12];
+    open.read_exact(&mut head).await.expect("it is answered");
+    assert_eq!(&head, b"HTTP/1.1 200");
     server.write("web.yml", TLS);
     let text = super::super::exchange(server.address, "GET /metrics HTTP/1.0\r\n\r\n").await;
     assert!(!text.contains("redprobe_build_info"), "{text}");
     assert!(client.comes_in().await);
-    tokio::io::AsyncWriteExt::write_all(&mut open, b"GET /metrics HTTP/1.0\r\n\r\n").await.ok();
+    open.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.ok();
     let mut left = String::new();
     open.read_to_string(&mut left).await.ok();
     assert!(!left.contains("redprobe_build_info"), "it came without TLS: {left}");
