@@ -41,6 +41,9 @@ pub trait Probe: Send + Sync + Sized + 'static {
     const EFFECT: Effect;
     /// The greatest effect any of its phases has. A phase above what the target allows is skipped and says so.
     const REACH: Effect = Self::EFFECT;
+    /// Whether it judges the server as it is configured, and so must not look while a run that disrupts may have changed
+    /// settings for a time.
+    const AS_CONFIGURED: bool = false;
     /// Every command that it sends itself, for the ACL rule: `redprobe acl`, and the check at start. Those of logging in,
     /// preflight, own keys' removal and the lease are the runner's, and not here.
     const COMMANDS: &'static [Grant];
@@ -136,6 +139,8 @@ pub struct ProbeKind {
     pub effect: Effect,
     /// See [`Probe::REACH`].
     pub reach: Effect,
+    /// See [`Probe::AS_CONFIGURED`].
+    pub as_configured: bool,
     /// See [`Probe::COMMANDS`].
     pub commands: &'static [Grant],
     /// See [`Probe::METRICS`].
@@ -196,6 +201,7 @@ impl ProbeKind {
             summary: P::SUMMARY,
             effect: P::EFFECT,
             reach: P::REACH,
+            as_configured: P::AS_CONFIGURED,
             commands: P::COMMANDS,
             metrics: P::METRICS,
             objectives: P::OBJECTIVES,

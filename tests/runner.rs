@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -70,6 +70,8 @@ pub(crate) const fn needing(name: &'static str, effect: Effect) -> ProbeKind {
 static OBSERVING: ProbeKind = needing("observing", Effect::Observe);
 static TOUCHING: ProbeKind = needing("touching", Effect::Touch);
 static LOADING: ProbeKind = needing("loading", Effect::Load);
+static DISRUPTING: ProbeKind = needing("disrupting", Effect::Disrupt);
+static AUDITING: ProbeKind = ProbeKind { as_configured: true, ..needing("auditing", Effect::Observe) };
 
 /// A runner and a server to run on.
 pub(crate) struct Bench {

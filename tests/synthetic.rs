@@ -53,6 +53,7 @@ pub(crate) const fn kind(
         summary: "Made up for a test.",
         effect: Effect::Observe,
         reach,
+        as_configured: false,
         commands: &[],
         metrics: &[],
         objectives,

@@ -22,7 +22,7 @@ use super::{
     grants::Grants,
     halts::Halts,
     kept::KeptConnection,
-    locks::{Company, LockFile, Permit, Stay, TargetLock},
+    locks::{Company, LockFile, Permit, SettingsHold, SettingsLock, Stay, TargetLock},
     restore::Restorer,
     runlog::RunLog,
     runner::Trigger,
@@ -39,6 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) lock: TargetLock,
+    settings: SettingsLock,
     pub(super) company: Company,
     pub(super) kept: KeptConnection,
     /// What runs here could not put back.
@@ -57,6 +58,7 @@ impl Place {
     pub(super) fn new(cancel: CancellationToken) -> Self {
         Self {
             lock: TargetLock::default(),
+            settings: SettingsLock::default(),
             company: Company::default(),
             kept: KeptConnection::default(),
             debts: Debts::default(),
@@ -111,6 +113,7 @@ pub(super) struct Admission {
     pub(super) stay: Stay,
     // Given back in this order: the file before the lock, so that the next one here finds it free.
     _file: Option<LockFile>,
+    _settings: SettingsHold,
     _permit: Permit,
     _turn: Option<Turn>,
 }
@@ -143,8 +146,11 @@ impl Request<'_> {
             })?),
         };
         let patience = patience(job, self.trigger);
-        let enter = place.lock.enter(effect, job.kind().effect, self.slots);
-        let (permit, allowed) = tokio::select! {
+        let enter = async {
+            let (permit, allowed) = place.lock.enter(effect, job.kind().effect, self.slots).await;
+            (permit, allowed, place.settings.hold(allowed, job.kind().as_configured).await)
+        };
+        let (permit, allowed, settings) = tokio::select! {
             biased;
             () = place.cancel.cancelled() => {
                 return Err(ProbeError::skipped(Reason::Cancelled, "redprobe is stopping, or the target left the configuration"));
@@ -164,7 +170,7 @@ impl Request<'_> {
             self.restorer.clear_the_way(&job.target).await?;
         }
         let stay = place.company.join(is_heavy(allowed, job.probe.needs(allowed)));
-        Ok(Admission { allowed, place, stay, _file: file, _permit: permit, _turn: turn })
+        Ok(Admission { allowed, place, stay, _file: file, _settings: settings, _permit: permit, _turn: turn })
     }
 }
 

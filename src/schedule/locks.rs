@@ -1,6 +1,7 @@
 //! Who may run beside whom on one target: inside this process by a lock, beside another process by a file.
 //!
-//! Observe shares with everything and takes no lock. Touch shares with Touch. Load and Disrupt run alone. What another
+//! Observe shares with everything and takes no lock, but that an audit does not look at settings which a run that disrupts
+//! may have changed for a time. Touch shares with Touch. Load and Disrupt run alone. What another
 //! machine does is kept out by the lease in the target, which is the measuring core's.
 
 use std::{
@@ -54,6 +55,34 @@ impl TargetLock {
                 let slot = slots.acquire_owned().await.expect("the semaphore is never closed");
                 (Permit::Alone { _lock: lock.write_owned().await, _slot: slot }, effect)
             }
+        }
+    }
+}
+
+/// Keeps runs that judge a target's settings apart from those that may change them for a time.
+#[derive(Debug, Default)]
+pub(super) struct SettingsLock(Arc<RwLock<()>>);
+
+/// A hold on a target's settings, until dropped.
+#[derive(Debug)]
+pub(super) enum SettingsHold {
+    /// They do not matter to the run.
+    None,
+    /// They stay as they are.
+    Steady { _lock: OwnedRwLockReadGuard<()> },
+    /// The run may change them.
+    Changing { _lock: OwnedRwLockWriteGuard<()> },
+}
+
+impl SettingsLock {
+    /// Waits until a run of this effect may go; `as_configured` where it judges settings. Those are given back before the
+    /// run that changed them is over.
+    pub(super) async fn hold(&self, effect: Effect, as_configured: bool) -> SettingsHold {
+        let lock = Arc::clone(&self.0);
+        match effect {
+            Effect::Disrupt => SettingsHold::Changing { _lock: lock.write_owned().await },
+            _ if as_configured => SettingsHold::Steady { _lock: lock.read_owned().await },
+            _ => SettingsHold::None,
         }
     }
 }
@@ -206,6 +235,21 @@ mod tests {
         let (permit, effect) = lock.enter(Effect::Touch, Effect::Observe, slots).await;
         assert!(matches!(permit, Permit::Free));
         assert_eq!(effect, Effect::Observe);
+    }
+
+    #[tokio::test]
+    async fn settings_are_not_judged_while_a_run_may_have_changed_them() {
+        let lock = SettingsLock::default();
+        let changing = lock.hold(Effect::Disrupt, false).await;
+        let mut audit = Box::pin(lock.hold(Effect::Observe, true));
+        assert!(audit.as_mut().now_or_never().is_none());
+        assert!(lock.hold(Effect::Observe, false).now_or_never().is_some());
+        drop(changing);
+        let steady = audit.await;
+        assert!(lock.hold(Effect::Observe, true).now_or_never().is_some());
+        assert!(lock.hold(Effect::Disrupt, false).now_or_never().is_none());
+        drop(steady);
+        assert!(lock.hold(Effect::Disrupt, false).now_or_never().is_some());
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ static NOTHING: ProbeKind = ProbeKind {
     summary: "Finds nothing.",
     effect: Effect::Observe,
     reach: Effect::Load,
+    as_configured: false,
     commands: &[],
     metrics: &[],
     objectives: &[],

@@ -63,6 +63,31 @@ async fn load_is_alone_on_its_target() {
 }
 
 #[tokio::test]
+async fn settings_are_not_audited_while_a_run_may_have_changed_them() {
+    let bench = Bench::new();
+    let Ok(target) = Arc::try_unwrap(bench.target()) else { panic!("nobody else has it") };
+    let target = Arc::new(Target { allow: Effect::Disrupt, ..target });
+    let disrupting = held(&DISRUPTING, &target);
+    let disrupted = disrupting.begin(&bench.runner).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&over);
+    let audit = job(&AUDITING, &target, PATIENCE, move |_| {
+        assert!(seen.load(Ordering::SeqCst), "it looks while settings may be changed");
+        Box::pin(async { Ok(Report::default()) })
+    });
+    let runner = Arc::clone(&bench.runner);
+    let audited = tokio::spawn(async move { runner.tick(&audit, Trigger::Manual).await });
+    // Who does not judge settings gets in meanwhile.
+    let other = job(&OBSERVING, &target, PATIENCE, |_| Box::pin(async { Ok(Report::default()) }));
+    assert_eq!(bench.runner.tick(&other, Trigger::Manual).await.outcome, Outcome::Passed);
+    over.store(true, Ordering::SeqCst);
+    disrupting.go_on.notify_one();
+    assert_eq!(disrupted.await.unwrap().outcome, Outcome::Passed);
+    let audited = audited.await.unwrap();
+    assert_eq!(audited.outcome, Outcome::Passed, "{}", audited.conclusion);
+}
+
+#[tokio::test]
 async fn loads_of_different_targets_run_together_up_to_the_limit() {
     let bench = Bench::new();
     let room = Arc::new(Room::default());

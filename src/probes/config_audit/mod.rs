@@ -123,6 +123,7 @@ impl Probe for ConfigAudit {
     const NAME: &'static str = "config_audit";
     const SUMMARY: &'static str = "Audits settings and state of the server against a catalogue of checks, and says how to mend what is amiss.";
     const EFFECT: Effect = Effect::Observe;
+    const AS_CONFIGURED: bool = true;
     const COMMANDS: &'static [Grant] = &[
         Grant::observe("info", "everything", "read the server's state")
             .optional("only settings are audited, and the version is not known"),
