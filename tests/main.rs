@@ -20,6 +20,7 @@ mod records;
 mod run_command;
 mod run_plan;
 mod runner;
+mod secrets;
 mod shard;
 mod stack;
 mod support;

@@ -145,7 +145,7 @@ fn mistakes_are_named_after_what_was_typed() {
             "",
             "",
             "15m",
-            "--target: no target has an @ in its name; give a URL with its scheme: redis://[user:password@]host[:port]",
+            "--target: no target has an @, ? or = in its name; give a URL with its scheme: redis://[user:password@]host[:port]",
         ),
         ("health", "", "", "", "15m", "--target: missing; choose one of cache, live, or give a URL"),
         ("health", "redis://h:0", "", "", "15m", "--target: has the port 0"),

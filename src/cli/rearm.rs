@@ -24,7 +24,7 @@ pub(super) fn run(args: &RearmArgs) -> anyhow::Result<Exit> {
         let halted = before.halts.iter().any(|halt| halt.target.as_ref() == Some(name));
         anyhow::ensure!(
             halted || plan.all_targets().any(|target| target.is_called(name)),
-            "no target is called {name:?}; the targets are {}",
+            "--target names no target; the targets are {}",
             plan.targets.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
         );
     }

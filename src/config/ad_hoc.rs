@@ -151,8 +151,8 @@ fn names(raw: &Raw) -> Vec<&str> {
 
 fn unknown_target(name: &str, raw: &Raw) -> String {
     // Not quoted: it may be most of a URL, password included.
-    if name.contains('@') {
-        return "no target has an @ in its name; give a URL with its scheme: redis://[user:password@]host[:port]".into();
+    if name.contains(['@', '?', '=']) {
+        return "no target has an @, ? or = in its name; give a URL with its scheme: redis://[user:password@]host[:port]".into();
     }
     let names = names(raw);
     match suggest::nearest(name, names.iter().copied()) {

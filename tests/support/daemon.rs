@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread,
     time::Duration,
@@ -63,19 +63,29 @@ impl Daemon {
     /// Starts one and does not wait for anything.
     pub(crate) fn launch(config: &str) -> Self {
         let directory = Directory::Own(TempDir::new().expect("a temporary directory can be made"));
-        Self::launch_in(directory, config)
+        Self::launch_in(directory, config, |command| command)
+    }
+
+    /// As [`Daemon::launch`], with more arguments or environment.
+    pub(crate) fn launch_with(config: &str, more: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        let directory = Directory::Own(TempDir::new().expect("a temporary directory can be made"));
+        Self::launch_in(directory, config, more)
     }
 
     /// Starts one in the directory of `other`: with the same state directory, and the same configuration file.
     pub(crate) fn launch_beside(other: &Daemon, config: &str) -> Self {
-        Self::launch_in(Directory::Shared(other.directory.path().to_owned()), config)
+        Self::launch_in(Directory::Shared(other.directory.path().to_owned()), config, |command| command)
     }
 
-    fn launch_in(directory: Directory, config: &str) -> Self {
+    fn launch_in(
+        directory: Directory,
+        config: &str,
+        more: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
         write_config(directory.path(), config);
         let file = directory.path().join("redprobe.toml");
-        let mut child = super::redprobe(&["serve", "--config", &file.display().to_string()])
-            .env("RUST_BACKTRACE", "0")
+        let mut command = super::redprobe(&["serve", "--config", &file.display().to_string()]);
+        let mut child = more(command.env("RUST_BACKTRACE", "0"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -124,6 +134,11 @@ impl Daemon {
 
     fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("an own child can be waited for").is_some()
+    }
+
+    /// Its directory: of its configuration file and of its state.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Its configuration file.

@@ -114,6 +114,23 @@ async fn a_password_that_was_changed_is_read_again_from_its_file() {
 }
 
 #[tokio::test]
+async fn a_server_that_repeats_the_password_is_not_quoted() {
+    let server = RedisServer::with(&["--rename-command", "AUTH", ""]);
+    for password in ["geheim".to_owned(), "geheim".repeat(50)] {
+        let mut endpoint = endpoint(&server.url());
+        endpoint.password = Some(password.as_str().into());
+        let failure = failure(&endpoint).await;
+        assert_eq!(failure.reason, Reason::Unsupported);
+        assert!(failure.message.contains("AUTH") && !failure.message.contains("geheim"), "{failure}");
+    }
+    let repeats = FakeServer::greeting(vec![Step::send("-ERR no such user: geheim\r\n")]);
+    let mut endpoint = endpoint(&repeats.url());
+    endpoint.password = Some("geheim".into());
+    let failure = failure(&endpoint).await;
+    assert_eq!(failure.message, "ERR no such user: ***");
+}
+
+#[tokio::test]
 async fn a_user_without_a_password_logs_in() {
     let server = RedisServer::start();
     server.ok(&["ACL", "SETUSER", "open", "on", "nopass", "~*", "+@all"]);

@@ -39,7 +39,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let limit = endpoint.connect_timeout;
-    timeout(limit, converse(stream, endpoint, name)).await.unwrap_or_else(|_| Err(no_answer(endpoint, limit)))
+    let done = timeout(limit, converse(stream, endpoint, name)).await;
+    let done = done.unwrap_or_else(|_| Err(no_answer(endpoint, limit)));
+    // Whoever answers may repeat what it was sent.
+    done.map_err(|failure| match &endpoint.password {
+        Some(password) => Failure::new(failure.reason, password.hide(failure.message)),
+        None => failure,
+    })
 }
 
 fn no_answer(endpoint: &Endpoint, limit: Duration) -> Failure {
@@ -119,7 +125,9 @@ fn judge(step: Step, line: &str) -> Result<(), Failure> {
         (Step::Ping, Reason::Denied | Reason::Misconf | Reason::Masterdown) => return Ok(()),
         (_, reason) => reason,
     };
-    Err(Failure::new(reason, error))
+    // "ERR unknown command 'AUTH', with args beginning with: " and as much of the password as fits.
+    let without_arguments = error.split(", with args").next().unwrap_or_default();
+    Err(Failure::new(reason, if step == Step::Auth { without_arguments } else { error }))
 }
 
 /// Reads lines, and keeps what came after them.
