@@ -179,6 +179,7 @@ fn the_configuration_in_the_readme_is_good() {
         blocks.into_iter().filter(|(language, _)| language == "toml").map(|(_, block)| block).collect();
     assert!(!examples.is_empty(), "README.md shows no configuration");
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let certificate = testkit::Certificate::valid(&["localhost"]);
     for (number, example) in examples.iter().enumerate() {
         // Files of secrets are the reader's own; here there are some.
         let secret = folder.path().join("secret");
@@ -186,6 +187,9 @@ fn the_configuration_in_the_readme_is_good() {
         let example: String = example
             .lines()
             .map(|line| match line.split_once("_file = \"") {
+                Some(("ca", _)) => format!("ca_file = {:?}\n", certificate.authority()),
+                Some(("cert", _)) => format!("cert_file = {:?}\n", certificate.certificate()),
+                Some(("key", _)) => format!("key_file = {:?}\n", certificate.key()),
                 Some((key, _)) => format!("{key}_file = {:?}\n", secret.display().to_string()),
                 None => format!("{line}\n"),
             })

@@ -272,7 +272,11 @@ impl Handshake {
                 format!("the server's certificate is not valid before {begin}; are the clocks right?")
             }
             (Some(CertificateError::NotValidForNameContext { presented, .. }), _) => {
-                let names = presented.join(", ");
+                // Each comes as `DnsName("…")` or `IpAddress(…)`.
+                let bare = |name: &String| {
+                    name.split_once('(').map_or(&**name, |(_, rest)| rest.trim_end_matches(')')).to_owned()
+                };
+                let names = presented.iter().map(bare).collect::<Vec<_>>().join(", ");
                 format!(
                     "the server's certificate is for {names} and not for {name:?}; connect by a name that it is for, or \
                      set server_name to one"
