@@ -104,10 +104,10 @@ fn behind_sentinels(
     let template = template(path, addresses.first(), settings, mistakes)?;
     let (username, password) = login?;
     let sentinel = Endpoint { username, password, database: 0, ..template.clone() };
-    let sentinels: Vec<_> = addresses.into_iter().map(|address| sentinel.at(address)).collect();
+    let sentinels: Vec<_> = addresses.into_iter().map(|address| one(&sentinel, address)).collect();
     let node = |role: Role| {
         let found = Sentinel { sentinels: sentinels.clone(), service: service.clone(), role };
-        let endpoint = template.at(Address::Sentinel(Arc::new(found)));
+        let endpoint = one(&template, Address::Sentinel(Arc::new(found)));
         Node { name: role.as_str().to_owned(), endpoint, cluster: None }
     };
     Some(roles.into_iter().map(node).collect())
@@ -145,7 +145,7 @@ fn in_cluster(
     let named = nodes.iter().map(|(name, text)| (path_of(name), text.as_str()));
     let addresses = addresses(&format!("{path}.cluster_nodes"), named, REDIS_PORT, mistakes);
     let template = template(path, addresses.first(), settings, mistakes)?;
-    let endpoints: Vec<_> = addresses.into_iter().map(|address| template.at(address)).collect();
+    let endpoints: Vec<_> = addresses.into_iter().map(|address| one(&template, address)).collect();
     let cluster = Arc::new(endpoints.clone());
     let node = |(name, endpoint): (&String, Endpoint)| Node {
         name: name.clone(),
@@ -195,6 +195,13 @@ fn address(text: &str, port: u16) -> Result<Address, String> {
 
 fn has_port(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'))
+}
+
+/// One server of several: by the login of all, and with a certificate of its own.
+fn one(template: &Endpoint, address: Address) -> Endpoint {
+    let mut endpoint = template.at(address);
+    endpoint.tls = endpoint.tls.map(|tls| tls.apart());
+    endpoint
 }
 
 /// The login of all of them, at the first one's address.

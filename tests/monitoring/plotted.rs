@@ -13,10 +13,7 @@ use super::{
 };
 
 /// Metrics that no panel shows, and why.
-const UNPLOTTED: &[(&str, &str)] = &[(
-    "redprobe_tls_client_certificate_expiry_timestamp_seconds",
-    "whoever issues it to redprobe renews it too; for an alert of one's own",
-)];
+const UNPLOTTED: &[(&str, &str)] = &[];
 
 /// The metrics of the catalogue that panels ask for, themselves or through what is recorded of them.
 fn plotted(dashboards: &[Dashboard], rules: &[RuleFile], known: &Known) -> BTreeSet<&'static str> {

@@ -18,8 +18,19 @@ pub(super) const BASIC: &str = "Basic cmVhZGVyOnBsNG50ZWQtd2Vi";
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The targets: what is wrong with each is in its name, and nothing with the first four.
-pub(super) const TARGETS: [&str; 10] =
-    ["by_url", "by_file", "by_env", "by_tls", "wrong", "without", "echo", "refused", "untrusted", "unshown"];
+pub(super) const TARGETS: [&str; 11] = [
+    "by_url",
+    "by_file",
+    "by_env",
+    "by_tls",
+    "wrong",
+    "without",
+    "echo",
+    "refused",
+    "untrusted",
+    "unshown",
+    "behind",
+];
 
 pub(super) struct Bed {
     directory: TempDir,
@@ -96,6 +107,11 @@ impl Bed {
         let target = |name: &str, url: &str, more: &str| {
             format!("[targets.{name}]\nurl = '{url}'\nallow = 'touch'\nresponse_timeout = '2s'\n{more}\n")
         };
+        let sentinel = format!(
+            "[targets.behind]\nsentinels = ['{}']\nsentinel_service = 'm'\nsentinel_password = 'pl4nted-sentinel'\n\
+             password = 'pl4nted-service'\n",
+            self.echo.address()
+        );
         let identity = format!("cert_file = {cert:?}\nkey_file = {key:?}\n");
         let trust = format!("ca_file = {ca:?}\n");
         [
@@ -103,6 +119,7 @@ impl Bed {
             "[log]\nlevel = 'trace'\n[jobs.health]\nprobe = 'health'\ntargets = ['*']\nschedule = 'every 5s'\n".into(),
             "[jobs.audit]\nprobe = 'config_audit'\ntargets = ['*']\nschedule = 'every 5s'\n".into(),
             "[jobs.census]\nprobe = 'client_census'\ntargets = ['*']\nschedule = 'every 5s'\n".into(),
+            sentinel,
             target("by_url", &with(&plain, "prober:pl4nted-url"), ""),
             target("by_file", &plain, &format!("username = 'other'\npassword_file = '{}'\n", file("password"))),
             target("by_env", &plain, "username = 'third'\n"),
