@@ -8,6 +8,7 @@ use testkit::{RedisServer, poll_until};
 
 use crate::support::Daemon;
 
+mod acl;
 mod cluster;
 mod sentinel;
 

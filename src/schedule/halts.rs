@@ -106,7 +106,7 @@ impl Halts {
         if reason == Reason::Cancelled {
             return;
         }
-        let message = Scrub::new(job.target.endpoint.password.as_ref()).clean(failure.message.clone());
+        let message = Scrub::new(job.target.endpoint.passwords()).clean(failure.message.clone());
         let (probe, target, _) = job.key();
         let halt = Halt {
             target: Some(target.to_owned()),

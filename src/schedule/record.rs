@@ -10,7 +10,7 @@ use std::{
 
 use measure::{
     Failure, ProbeError, Reason,
-    conn::Tls,
+    conn::{Tls, TlsExpiry},
     facts::ServerFacts,
     journal::{Restored, Setting},
     keys::CleanUp,
@@ -38,6 +38,8 @@ pub(super) struct Finished {
     /// Settings that are still as the run has made them.
     pub(super) unrestored: Vec<Setting>,
     pub(super) server: Option<ServerFacts>,
+    /// When the certificates of the server that it was on expire.
+    pub(super) tls: Option<TlsExpiry>,
 }
 
 impl Finished {
@@ -53,6 +55,7 @@ impl Finished {
             restored: Restored::default(),
             unrestored: Vec::new(),
             server: None,
+            tls: None,
         }
     }
 }
@@ -69,7 +72,7 @@ pub(super) fn panicked(panic: &(dyn Any + Send)) -> ProbeError {
 
 /// The record of a finished run.
 pub(super) fn record(id: &str, job: &Arc<Job>, log: &RunLog, finished: Finished) -> Record {
-    let scrub = Scrub::new(job.target.endpoint.password.as_ref());
+    let scrub = Scrub::new(job.target.endpoint.passwords());
     let mut record = Record {
         id: id.to_owned(),
         job: Arc::clone(job),
@@ -85,7 +88,7 @@ pub(super) fn record(id: &str, job: &Arc<Job>, log: &RunLog, finished: Finished)
         restored: finished.restored,
         unrestored: finished.unrestored,
         server: finished.server,
-        tls: job.target.endpoint.tls.as_ref().map(Tls::expiry).unwrap_or_default(),
+        tls: finished.tls.or(job.target.endpoint.tls.as_ref().map(Tls::expiry)).unwrap_or_default(),
         log: Vec::new(),
     };
     match finished.result {

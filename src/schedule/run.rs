@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use measure::{
     Effect, Failure, OwnErrors, Preflight, ProbeError, Reason,
     clock::{self, Instant},
-    conn,
+    conn::{self, Tls},
     journal::Journal,
     keys::{CleanUp, KeyBudget, KeySpace},
     load::{Control, Progress},
@@ -102,7 +102,8 @@ impl Run<'_> {
             kept.close();
         }
         let partial = guarded.partial.unwrap_or_default();
-        Finished { started_at, took, result, partial, doubts, clean_up, restored, unrestored, server }
+        let tls = cx.endpoint.tls.as_ref().map(Tls::expiry);
+        Finished { started_at, took, result, partial, doubts, clean_up, restored, unrestored, server, tls }
     }
 
     /// Sees to it that a run that was halted is not begun again by itself; whether it was.

@@ -74,19 +74,16 @@ fn stamp(at: Duration) -> String {
 /// Takes a secret out of texts. A server can repeat what it was sent: `ERR unknown command 'AUTH', with args
 /// beginning with: 'the password'`.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Scrub(Option<Password>);
+pub(super) struct Scrub(Vec<Password>);
 
 impl Scrub {
-    pub(super) fn new(password: Option<&Password>) -> Self {
-        Self(password.cloned())
+    pub(super) fn new<'a>(passwords: impl IntoIterator<Item = &'a Password>) -> Self {
+        Self(passwords.into_iter().cloned().collect())
     }
 
     /// The text without the secret, and not longer than a line may be.
     pub(super) fn clean(&self, text: String) -> String {
-        let mut text = match &self.0 {
-            Some(password) => password.hide(text),
-            None => text,
-        };
+        let mut text = self.0.iter().fold(text, |text, password| password.hide(text));
         if let Some((end, _)) = text.char_indices().nth(WIDTH) {
             text.truncate(end);
             text.push('…');

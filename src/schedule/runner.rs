@@ -262,7 +262,7 @@ impl Runner {
         place: Arc<Place>,
     ) -> Arc<Record> {
         let began = clock::now();
-        let log = RunLog::new(Scrub::new(job.target.endpoint.password.as_ref()));
+        let log = RunLog::new(Scrub::new(job.target.endpoint.passwords()));
         let request = Request {
             id,
             job,

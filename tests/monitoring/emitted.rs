@@ -26,6 +26,7 @@ const NOT_EXPORTED: &[(&str, &str, &str)] = &[
         "redprobe_tls_certificate_expiry_timestamp_seconds",
         "without TLS there is none",
     ),
+    ("RedprobeClusterNodesUnwatched", "redprobe_cluster_unnamed_nodes", "outside of a cluster there is none"),
     ("RedprobeProbeFailing", "redprobe_run_unmeasured", "every run here is measured"),
     ("RedprobeEvictionsForbidden", "redprobe_runs_in_progress", PRESSURE),
     ("RedprobeConfigurationDrifted", "redprobe_memory_pressure_restored_settings", PRESSURE),

@@ -13,7 +13,10 @@ use super::{
 };
 
 /// Metrics that no panel shows, and why.
-const UNPLOTTED: &[(&str, &str)] = &[];
+const UNPLOTTED: &[(&str, &str)] = &[(
+    "redprobe_cluster_unnamed_nodes",
+    "0 on a configuration that names all; else an alert tells of it, and the log names them",
+)];
 
 /// The metrics of the catalogue that panels ask for, themselves or through what is recorded of them.
 fn plotted(dashboards: &[Dashboard], rules: &[RuleFile], known: &Known) -> BTreeSet<&'static str> {

@@ -102,6 +102,15 @@ impl Endpoint {
         Self { address, tls, ..self.clone() }
     }
 
+    /// Every password that is sent on the way to it: its own, and its sentinels'.
+    pub fn passwords(&self) -> impl Iterator<Item = &Password> {
+        let sentinels = match &self.address {
+            Address::Sentinel(sentinel) => &sentinel.sentinels[..],
+            Address::Tcp(..) | Address::Unix(_) => &[],
+        };
+        [self].into_iter().chain(sentinels).filter_map(|endpoint| endpoint.password.as_ref())
+    }
+
     /// Where it is now. What does not change is at hand; sentinels are asked, and the server they name whether it has
     /// the role (see [`Sentinel`]).
     ///
