@@ -29,7 +29,6 @@ const NOT_EXPORTED: &[(&str, &str, &str)] = &[
     ("RedprobeClusterNodesUnwatched", "redprobe_cluster_unnamed_nodes", "outside of a cluster there is none"),
     ("RedprobeProbeFailing", "redprobe_run_unmeasured", "every run here is measured"),
     ("RedprobeEvictionsForbidden", "redprobe_runs_in_progress", PRESSURE),
-    ("RedprobeConfigurationDrifted", "redprobe_memory_pressure_restored_settings", PRESSURE),
     ("RedprobeFragmentationHigh", "redprobe_objective_observed", FRAGMENTATION),
     ("RedprobeFragmentationHigh", "redprobe_objective_met", FRAGMENTATION),
     ("RedprobeFragmentationHigh", "redprobe_objective_limit", FRAGMENTATION),
