@@ -106,3 +106,25 @@ impl fmt::Debug for KeptConnection {
         f.debug_struct("KeptConnection").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use testkit::{RedisServer, poll_until_async};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_is_kept_to_one_server_and_not_to_the_one_before_it() {
+        let servers = [RedisServer::start(), RedisServer::start()];
+        let [one, other] =
+            servers.each_ref().map(|server| Endpoint::parse(&server.url()).expect("a fixture's URL"));
+        let kept = KeptConnection::default();
+        for (endpoint, server) in [(&one, &servers[0]), (&one, &servers[0]), (&other, &servers[1])] {
+            let mut conn = kept.get(endpoint).await.unwrap();
+            let info = Info::ask(&mut conn, &["server"]).await.unwrap();
+            assert_eq!(info.text("run_id").unwrap(), server.info("run_id"));
+        }
+        let closed = || async { servers[0].clients("redprobe-observer").is_empty() };
+        assert!(poll_until_async(Duration::from_secs(20), closed).await, "the old one stays");
+    }
+}
