@@ -164,6 +164,16 @@ fn healthcheck_tells_healthy_from_ill_and_absent() {
         assert_eq!(got, code, "{status:?}: {err}");
         assert!(server.join().unwrap().starts_with("GET /-/healthy HTTP/1.1\r\n"));
     }
+    // A daemon that goes on with its old configuration is well, whatever somebody is writing into the file.
+    let (address, server) = answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("redprobe.toml");
+    let text =
+        format!("surprise = 1\n[http]\nlisten = \"{address}\"\n[targets.cache]\nallow = \"everything\"\n");
+    std::fs::write(&file, text).unwrap();
+    let (got, _, err) = call(&["healthcheck", "--config", file.to_str().unwrap()]);
+    assert_eq!(got, 0, "{err}");
+    server.join().unwrap();
     let (got, _, err) = call(&["healthcheck", "--web.listen-address", "127.0.0.1:1"]);
     assert_eq!(got, 3);
     assert!(err.contains("127.0.0.1:1 does not answer"), "{err}");

@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{Exit, HealthcheckArgs};
 use crate::config::{
-    Mistakes, Overrides, Plan,
+    Http, Mistakes, Overrides,
     web::{self, Tls, WebConfig},
 };
 
@@ -36,13 +36,13 @@ pub(super) async fn run(args: &HealthcheckArgs) -> anyhow::Result<Exit> {
         web_config_file: args.web_config_file.clone(),
         ..Overrides::default()
     };
-    let plan = Plan::load(args.config.config.as_deref(), &overrides).map_err(Mistakes)?;
-    let web = match &plan.http.web_config_file {
+    let http = Http::load(args.config.config.as_deref(), &overrides).map_err(Mistakes)?;
+    let web = match &http.web_config_file {
         Some(path) => WebConfig::load(path).outcome.map_err(Mistakes)?,
         None => WebConfig::default(),
     };
-    let address = reachable(plan.http.listen);
-    let login = login(args, &plan)?;
+    let address = reachable(http.listen);
+    let login = login(args, &http)?;
     let tls = web.tls.as_ref().map(|tls| connector(args, tls)).transpose()?;
     let status = tokio::time::timeout(TIMEOUT, ask(address, tls, &login))
         .await
@@ -71,7 +71,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 }
 
 /// The header that opens the door: the user's that was given, else the token that the configuration has.
-fn login(args: &HealthcheckArgs, plan: &Plan) -> anyhow::Result<String> {
+fn login(args: &HealthcheckArgs, http: &Http) -> anyhow::Result<String> {
     if let (Some(user), Some(file)) = (&args.user, &args.password_file) {
         let password = read(file)?;
         let password = password.strip_suffix(b"\n").unwrap_or(&password);
@@ -79,7 +79,7 @@ fn login(args: &HealthcheckArgs, plan: &Plan) -> anyhow::Result<String> {
         let both = BASE64_STANDARD.encode([user.as_bytes(), b":", password].concat());
         return Ok(format!("Authorization: Basic {both}\r\n"));
     }
-    let token = plan.http.api_token.as_ref().map(ExposeSecret::expose_secret);
+    let token = http.api_token.as_ref().map(ExposeSecret::expose_secret);
     Ok(token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n")))
 }
 

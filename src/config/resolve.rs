@@ -42,20 +42,39 @@ impl Plan {
         env: HashMap<String, String>,
         overrides: &Overrides,
     ) -> Result<Self, Vec<Mistake>> {
-        let mut mistakes = Mistakes::default();
         let file = sources::file(path);
-        let root = sources::load(file.as_deref(), env.clone())?;
-        let mut raw = Raw::read(root, &mut mistakes);
-        if let Some(listen) = &overrides.listen {
-            raw.http.listen.clone_from(listen);
-        }
-        if overrides.web_config_file.is_some() {
-            raw.http.web_config_file.clone_from(&overrides.web_config_file);
-        }
-        raw.shard = overrides.shard.clone().or(raw.shard);
+        let (mut raw, mistakes) = read(file.as_deref(), &env, overrides)?;
         jobs::add_health(&mut raw);
         resolve(raw, &env, false, mistakes).map(|plan| Self { file, ..plan }.keep_shard())
     }
+}
+
+impl Http {
+    /// What the file says of the HTTP server, whatever is wrong with the rest: a daemon that goes on with its old
+    /// configuration is to be found while somebody edits the new one.
+    ///
+    /// # Errors
+    /// Every mistake in that section, or why nothing can be read.
+    pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Self, Vec<Mistake>> {
+        let (raw, mut mistakes) = read(sources::file(path).as_deref(), &sources::process_env()?, overrides)?;
+        mistakes.0.retain(|mistake| mistake.key.starts_with("http."));
+        let http = http(raw.http, &mut mistakes);
+        mistakes.or(http)
+    }
+}
+
+/// File and environment, with what the flags say over them.
+fn read(file: Option<&Path>, env: &Env, overrides: &Overrides) -> Result<(Raw, Mistakes), Vec<Mistake>> {
+    let mut mistakes = Mistakes::default();
+    let mut raw = Raw::read(sources::load(file, env.clone())?, &mut mistakes);
+    if let Some(listen) = &overrides.listen {
+        raw.http.listen.clone_from(listen);
+    }
+    if overrides.web_config_file.is_some() {
+        raw.http.web_config_file.clone_from(&overrides.web_config_file);
+    }
+    raw.shard = overrides.shard.clone().or(raw.shard);
+    Ok((raw, mistakes))
 }
 
 /// Checks everything and puts the plan together.

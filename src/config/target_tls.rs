@@ -16,11 +16,13 @@ pub(super) fn apply(path: &str, settings: &TargetSettings, endpoint: &mut Endpoi
             ("key_file", settings.key_file.is_some()),
             ("server_name", settings.server_name.is_some()),
         ];
+        let message = if settings.sentinels.is_some() || settings.cluster_nodes.is_some() {
+            "is for TLS, and these servers are reached without; write tls = true, or leave it out"
+        } else {
+            "is for TLS, and the URL has none; write rediss:// in the URL, or leave it out"
+        };
         for (name, _) in set.into_iter().filter(|(_, is_set)| *is_set) {
-            mistakes.add(
-                key(name),
-                "is for TLS, and the URL has none; write rediss:// in the URL, or leave it out",
-            );
+            mistakes.add(key(name), message);
         }
         return;
     };
