@@ -19,6 +19,7 @@ pub mod pace;
 pub mod pool;
 pub mod report;
 pub mod resp;
+pub mod stamp;
 pub mod watch;
 pub mod wire;
 

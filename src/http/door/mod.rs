@@ -6,7 +6,6 @@
 //! to `config::web`, what a connection is to `conn`.
 
 use std::{
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -14,7 +13,7 @@ use std::{
 
 use axum::http::{HeaderMap, StatusCode, header};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use measure::clock;
+use measure::{clock, stamp::Stamp};
 
 use self::{bucket::Bucket, logins::Logins};
 use super::error::Error;
@@ -58,32 +57,6 @@ struct InForce {
     digest: Vec<u8>,
     /// What was said of the file that cannot be used, so that it is said once.
     said: Vec<Mistake>,
-}
-
-/// What changes with a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    place: (u64, u64),
-    size: u64,
-    written: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        let file = std::fs::metadata(path).ok()?;
-        Some(Self {
-            place: (file.dev(), file.ino()),
-            size: file.size(),
-            written: (file.mtime(), file.mtime_nsec()),
-            changed: (file.ctime(), file.ctime_nsec()),
-        })
-    }
-
-    fn is_older_than(&self, seconds: f64) -> bool {
-        let (whole, nanos) = self.changed;
-        (whole as f64) + (nanos as f64) / 1e9 < seconds
-    }
 }
 
 impl Door {

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -16,6 +15,7 @@ use rustls::{
 };
 
 use super::{PROVIDER, WEB, witness::earliest_end};
+use crate::stamp::Stamp;
 
 /// The files that a target's TLS is made of; each may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,9 +39,6 @@ pub(super) struct Trust {
     pub(super) expires: Option<SystemTime>,
     stamps: [Option<Stamp>; 3],
 }
-
-/// What changes with a file: device, inode, length, and the times of its content and of its entry.
-type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
 
 impl TlsFiles {
     /// Reads all of them.
@@ -84,11 +81,7 @@ impl TlsFiles {
     }
 
     fn stamps(&self) -> [Option<Stamp>; 3] {
-        [&self.ca_file, &self.cert_file, &self.key_file].map(|file| {
-            let data = fs::metadata(file.as_deref()?).ok()?;
-            let (changed, renamed) = ((data.mtime(), data.mtime_nsec()), (data.ctime(), data.ctime_nsec()));
-            Some((data.dev(), data.ino(), data.len(), changed, renamed))
-        })
+        [&self.ca_file, &self.cert_file, &self.key_file].map(|file| Stamp::of(file.as_deref()?))
     }
 
     fn fit(
